@@ -1,0 +1,74 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxPages times a page of 100 is more keys than any account is allowed. A
+// list that goes on is broken, and would hold a rotation for ever.
+const maxPages = 100
+
+// list walks a list whose pages have the shape {data, has_more, last_id}, and
+// sends the last id back as query parameter cursor. It gives the whole list or
+// an error: half a list would make a key look gone.
+func list[T any](ctx context.Context, c *Client, path []string, query url.Values, cursor string) ([]T, error) {
+	query = maps.Clone(query)
+	seen := map[string]bool{}
+	var all []T
+	for range maxPages {
+		var page struct {
+			Data    *[]T   `json:"data"`
+			HasMore bool   `json:"has_more"`
+			LastID  string `json:"last_id"`
+		}
+		if _, err := c.Do(ctx, Call{Method: http.MethodGet, Path: path, Query: query, Out: &page}); err != nil {
+			return nil, err
+		}
+		if page.Data == nil {
+			return nil, fmt.Errorf("the reply holds no list: %w", ErrUnknown)
+		}
+		all = append(all, *page.Data...)
+		if !page.HasMore {
+			return all, nil
+		}
+		if page.LastID == "" || seen[page.LastID] {
+			return nil, fmt.Errorf("the list says it goes on, but not where: %w", ErrUnknown)
+		}
+		seen[page.LastID] = true
+		query.Set(cursor, page.LastID)
+	}
+	return nil, fmt.Errorf("the list has more than %d pages: %w", maxPages, ErrUnknown)
+}
+
+// hinted reports whether a provider's redacted form of a key, such as
+// sk-abc...def, can be that of secret. A form that shows too little to tell
+// keys apart fits none: the wrong id would be the wrong key withdrawn.
+func hinted(hint string, secret Secret) bool {
+	const least = 3 // characters of the random end; the beginning is often the same for all
+	s := secret.Reveal()
+	i, j := strings.IndexAny(hint, hidden), strings.LastIndexAny(hint, hidden)
+	if i < 0 {
+		return false
+	}
+	before, after := hint[:i], strings.TrimLeft(hint[j:], hidden)
+	return len(after) >= least && len(before)+len(after) < len(s) &&
+		strings.HasPrefix(s, before) && strings.HasSuffix(s, after)
+}
+
+// hidden are the characters that providers put in place of a key's middle; no
+// key holds them.
+const hidden = ".*…•"
+
+// only is the answer of [Keys.Identify]: one match is the key; none or several
+// tell nothing.
+func only(ids []KeyID, secret Secret) Key {
+	if len(ids) != 1 {
+		return Key{}
+	}
+	return Key{ID: ids[0], Secret: secret}
+}

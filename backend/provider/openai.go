@@ -1,0 +1,251 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// openAI mints project API keys of a service account, many of them side by
+// side, each with its own name, scopes and expiry.
+//
+// Not documented, and so not verified: how long a name may be, and that
+// deleting a service account ends its keys at once. The published OpenAPI file
+// lags behind the vendor's own SDK, which the fixture follows.
+var openAI = Definition{
+	Name:    "openai",
+	Title:   "OpenAI",
+	Docs:    "https://platform.openai.com/docs/api-reference/project-api-keys",
+	BaseURL: "https://api.openai.com/v1",
+	Account: []Field{
+		{Name: "admin_key", Secret: true, Help: "Admin API key of the organisation (sk-admin-…)."},
+		{
+			Name: "organization_id", Optional: true, Fixed: true,
+			Help: "Organisation to act in, where the admin key could act in several.",
+		},
+	},
+	Role: []Field{
+		{
+			Name: "project_id", Fixed: true,
+			Help: "Project that the keys belong to. The default project takes no service accounts.",
+		},
+		{
+			Name: "service_account_id", Optional: true, Fixed: true,
+			Help: "Service account that the keys belong to. Without it the engine makes one for the role, " +
+				"as a member of the project, and removes it with the role.",
+		},
+		{
+			Name: "scopes", Type: List, Optional: true,
+			Help: "Permissions of a key, such as model.request or api.responses.write. " +
+				"Without them a key may do whatever its service account may.",
+		},
+	},
+	MaxName: 100, // not documented; the engine's tags are shorter
+	Expiry:  &Expiry{Min: time.Second, Max: 365 * 24 * time.Hour},
+	Mint:    func(c *Client, a Account) Minter { return openAIKeys(openOpenAI(c, a)) },
+	Owner: &Owner{
+		Field: "service_account_id",
+		Open:  func(c *Client, a Account) Owners { return openAIOwners(openOpenAI(c, a)) },
+	},
+}
+
+// openAIAccess is OpenAI with the admin key (admin) and without it (plain).
+type openAIAccess struct{ admin, plain *Client }
+
+func openOpenAI(c *Client, a Account) openAIAccess {
+	return openAIAccess{plain: c, admin: c.With(func(h http.Header) {
+		h.Set("Authorization", "Bearer "+a.Secrets["admin_key"].Reveal())
+		if org := a.Fields["organization_id"]; org != "" {
+			h.Set("OpenAI-Organization", org)
+		}
+	})}
+}
+
+// openAIPath is the path of something in the scope's project.
+func openAIPath(scope Scope, rest ...string) []string {
+	return append([]string{"organization", "projects", scope["project_id"]}, rest...)
+}
+
+// remove deletes what path names. A reply that does not confirm it is no success.
+func (o openAIAccess) remove(ctx context.Context, path []string) error {
+	var out struct {
+		Deleted bool `json:"deleted"`
+	}
+	_, err := o.admin.Do(ctx, Call{Method: http.MethodDelete, Path: path, Out: &out})
+	switch {
+	case gone(err):
+		return nil
+	case err == nil && !out.Deleted:
+		return fmt.Errorf("the reply does not confirm the deletion: %w", ErrUnknown)
+	default:
+		return err
+	}
+}
+
+type openAIKeys openAIAccess
+
+func (o openAIKeys) Check(ctx context.Context) error {
+	return o.admin.check(ctx, Call{
+		Method: http.MethodGet, Path: []string{"organization", "projects"}, Query: url.Values{"limit": {"1"}},
+	})
+}
+
+// Verify lists models, which a key may be refused for want of a scope (403),
+// and leaves the organisation out: the key knows its own.
+func (o openAIKeys) Verify(ctx context.Context, _ Scope, secret Secret) error {
+	key := o.plain.With(func(h http.Header) { h.Set("Authorization", "Bearer "+secret.Reveal()) })
+	return key.verify(ctx, Call{Method: http.MethodGet, Path: []string{"models"}})
+}
+
+func (o openAIKeys) Mint(ctx context.Context, order Order) (Key, error) {
+	in := struct {
+		Name string `json:"name"`
+		// An empty list would not mean none: it means all.
+		Scopes  []string `json:"scopes,omitempty"`
+		Expires int64    `json:"expires_in_seconds,omitempty"`
+	}{Name: string(order.Tag), Scopes: elements(order.Scope["scopes"])}
+	if order.Lifetime > 0 {
+		in.Expires = int64((order.Lifetime + time.Second - 1) / time.Second)
+	}
+	var out struct {
+		ID        KeyID  `json:"id"`
+		Value     string `json:"value"`
+		ExpiresAt int64  `json:"expires_at"`
+	}
+	_, err := o.admin.Do(ctx, Call{
+		Method: http.MethodPost,
+		Path:   openAIPath(order.Scope, "service_accounts", order.Scope["service_account_id"], "api_keys"),
+		In:     in, Out: &out,
+	})
+	if err != nil {
+		return Key{}, err
+	}
+	key := Key{ID: out.ID, Secret: NewSecret(out.Value)}
+	if out.ExpiresAt > 0 {
+		key.Expires = time.Unix(out.ExpiresAt, 0).UTC()
+	}
+	return issued(key)
+}
+
+// openAIKey is an item of the list of a project's keys, which shows no values.
+type openAIKey struct {
+	ID       KeyID  `json:"id"`
+	Name     Tag    `json:"name"`
+	Redacted string `json:"redacted_value"`
+}
+
+// keys lists every key of the project. Without owner_project_access=any the
+// list leaves out keys whose owner lost its access, and those still count.
+func (o openAIKeys) keys(ctx context.Context, scope Scope) ([]openAIKey, error) {
+	query := url.Values{"limit": {"100"}, "owner_project_access": {"any"}}
+	return list[openAIKey](ctx, o.admin, openAIPath(scope, "api_keys"), query, "after")
+}
+
+func (o openAIKeys) Find(ctx context.Context, scope Scope, tag Tag) ([]KeyID, error) {
+	keys, err := o.keys(ctx, scope)
+	var ids []KeyID
+	for _, k := range keys {
+		if k.Name == tag {
+			ids = append(ids, k.ID)
+		}
+	}
+	return ids, err
+}
+
+func (o openAIKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Key, error) {
+	keys, err := o.keys(ctx, scope)
+	if err != nil {
+		return Key{}, err
+	}
+	var ids []KeyID
+	for _, k := range keys {
+		if hinted(k.Redacted, secret) {
+			ids = append(ids, k.ID)
+		}
+	}
+	return only(ids, secret), nil
+}
+
+func (o openAIKeys) Revoke(ctx context.Context, scope Scope, id KeyID) error {
+	return openAIAccess(o).remove(ctx, openAIPath(scope, "api_keys", string(id)))
+}
+
+type openAIOwners openAIAccess
+
+// Create makes a service account without a key, since a key that comes with it
+// would be one that nobody asked for by name. Such an account has no role, and
+// its keys no permission at all, so it is made a member as a second step. If
+// that fails the account is there, useless: the caller finds it by its name.
+func (o openAIOwners) Create(ctx context.Context, scope Scope, tag Tag) (string, error) {
+	in := struct {
+		Name string `json:"name"`
+		Only bool   `json:"create_service_account_only"`
+	}{string(tag), true}
+	var out struct {
+		ID   string `json:"id"`
+		Role string `json:"role"`
+		Key  *struct {
+			ID string `json:"id"`
+		} `json:"api_key"`
+	}
+	path := openAIPath(scope, "service_accounts")
+	if _, err := o.admin.Do(ctx, Call{Method: http.MethodPost, Path: path, In: in, Out: &out}); err != nil {
+		return "", err
+	}
+	if out.ID == "" {
+		return "", fmt.Errorf("the reply holds no service account: %w", ErrUnknown)
+	}
+	if out.Key != nil { // an API older than create_service_account_only
+		if err := openAIAccess(o).remove(ctx, openAIPath(scope, "api_keys", out.Key.ID)); err != nil {
+			return "", late(err)
+		}
+	}
+	if out.Role == "none" {
+		if err := o.join(ctx, openAIPath(scope, "service_accounts", out.ID)); err != nil {
+			return "", late(err)
+		}
+	}
+	return out.ID, nil
+}
+
+// join makes a service account a member of its project.
+func (o openAIOwners) join(ctx context.Context, path []string) error {
+	in := struct {
+		Role string `json:"role"`
+	}{"member"}
+	out := in
+	out.Role = ""
+	_, err := o.admin.Do(ctx, Call{Method: http.MethodPost, Path: path, In: in, Out: &out})
+	if err == nil && out != in {
+		return fmt.Errorf("the reply does not confirm the role: %w", ErrUnknown)
+	}
+	return err
+}
+
+func (o openAIOwners) Find(ctx context.Context, scope Scope, tag Tag) ([]string, error) {
+	type account struct {
+		ID   string `json:"id"`
+		Name Tag    `json:"name"`
+	}
+	path := openAIPath(scope, "service_accounts")
+	accounts, err := list[account](ctx, o.admin, path, url.Values{"limit": {"100"}}, "after")
+	var ids []string
+	for _, a := range accounts {
+		if a.Name == tag {
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids, err
+}
+
+func (o openAIOwners) Delete(ctx context.Context, scope Scope, id string) error {
+	return openAIAccess(o).remove(ctx, openAIPath(scope, "service_accounts", id))
+}
+
+// elements splits a [List] field.
+func elements(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
