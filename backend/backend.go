@@ -1,0 +1,237 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/envelope"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// Version is what the plugin reports to Vault. Releases set it at link time.
+var Version = "v0.1.0-dev"
+
+// A Backend is one mount. Several mounts may share a process, so nothing is
+// kept at package level.
+type Backend struct {
+	*framework.Backend
+
+	uuid    string
+	storage logical.Storage // for background work; requests bring their own
+
+	config   atomic.Pointer[mountConfig] // nil: to be read from storage
+	configMu sync.Mutex                  // held while it is read or written
+	keyring  *envelope.Keyring
+
+	accounts   *table[accountEntry]
+	roles      *table[roleEntry]
+	staticKeys *table[keyEntry]
+	ledger     *ledger
+	queue      *queue
+	clients    clients
+
+	accountLocks locks
+	roleLocks    locks // taken before accountLocks
+	lineLocks    locks // taken before roleLocks
+
+	stop       context.CancelFunc
+	background sync.WaitGroup
+}
+
+// Factory makes the backend of one mount. It makes no call and starts nothing:
+// Vault cancels ctx when it returns.
+func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
+	b := newBackend(conf)
+	if err := b.Setup(ctx, conf); err != nil {
+		return nil, fmt.Errorf("setting up the ai-keys backend: %w", err)
+	}
+	return b, nil
+}
+
+func newBackend(conf *logical.BackendConfig) *Backend {
+	b := &Backend{
+		uuid:       conf.BackendUUID,
+		storage:    conf.StorageView,
+		keyring:    envelope.NewKeyring(conf.BackendUUID, conf.Logger),
+		accounts:   newTable(accountPrefix, func(a *accountEntry, name string) { a.Name = name }),
+		roles:      newTable(rolePrefix, func(r *roleEntry, name string) { r.Name = name }),
+		staticKeys: newTable(keyPrefix, func(*keyEntry, string) {}),
+		ledger:     newLedger(),
+		stop:       func() {},
+	}
+	b.queue = newQueue(b.doItem, b.workers)
+	b.Backend = &framework.Backend{
+		Help:           backendHelp,
+		BackendType:    logical.TypeLogical,
+		RunningVersion: Version,
+		Paths: framework.PathAppend(
+			pathsCreds(b), // first: the path that is read most
+			pathsConfig(b),
+			pathsConfigTransit(b),
+			pathsProviders(),
+			pathsAccounts(b),
+			pathsRoles(b),
+			pathsRotateRole(b),
+			pathsImport(b),
+			pathsRevoke(b),
+			pathsStatus(b),
+			pathsKeys(b),
+		),
+		PathsSpecial: &logical.Paths{
+			SealWrapStorage: []string{transitPath, dataKeyPrefix, accountPrefix, keyPrefix},
+		},
+		Secrets: []*framework.Secret{secretKey(b)},
+		InitializeFunc: func(context.Context, *logical.InitializationRequest) error {
+			if b.WriteSafeReplicationState() {
+				b.start()
+			} else {
+				close(b.ledger.ready) // this node changes nothing; requests that do are forwarded
+			}
+			return nil
+		},
+		Invalidate: b.invalidate,
+		Clean: func(context.Context) {
+			b.stop()
+			b.background.Wait()
+			b.clients.close()
+			b.keyring.Close()
+		},
+	}
+	return b
+}
+
+// HandleRequest guards every path: it refuses fields that the path does not
+// have, gives every error its status, and turns a panic into an error.
+func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The value may hold anything, so neither it nor the stack's
+			// arguments go further than the type.
+			b.Logger().Error("panic in a request", "path", req.Path, "operation", req.Operation, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			resp, err = nil, problemf(500, "internal error: please report it with the stack from Vault's log")
+		}
+		if err != nil {
+			err = answer(err)
+		}
+	}()
+	if len(req.Data) > 0 {
+		if path := b.Route(req.Path); path != nil {
+			if err := checkFields(req.Data, path.Fields); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b.Backend.HandleRequest(ctx, req)
+}
+
+// invalidate drops what another node changed from memory.
+func (b *Backend) invalidate(_ context.Context, key string) {
+	switch {
+	case key == configPath, key == transitPath:
+		b.config.Store(nil)
+	case b.accounts.invalidate(key), b.roles.invalidate(key), b.staticKeys.invalidate(key):
+	default:
+		b.keyring.Invalidate(key)
+	}
+}
+
+// settings returns the mount's configuration, reading it once, and points the
+// keyring at the configured transit.
+func (b *Backend) settings(ctx context.Context, s logical.Storage) (*mountConfig, error) {
+	if cfg := b.config.Load(); cfg != nil {
+		return cfg, nil
+	}
+	b.configMu.Lock()
+	defer b.configMu.Unlock()
+	if cfg := b.config.Load(); cfg != nil {
+		return cfg, nil
+	}
+	cfg, err := load[mountConfig](ctx, s, configPath)
+	if err != nil {
+		return nil, err
+	}
+	if cfg == nil {
+		d := defaultConfig()
+		cfg = &d
+	}
+	transit, err := load[envelope.Settings](ctx, s, transitPath)
+	if err != nil {
+		return nil, err
+	}
+	b.keyring.Configure(cfg.Encryption, transit)
+	b.config.Store(cfg)
+	return cfg, nil
+}
+
+func (b *Backend) workers() int {
+	if cfg := b.config.Load(); cfg != nil {
+		return cfg.Workers
+	}
+	return defaultConfig().Workers
+}
+
+// accountOf returns a role's account and what its provider is.
+func (b *Backend) accountOf(ctx context.Context, s logical.Storage, role *roleEntry) (*accountEntry, provider.Definition, error) {
+	a, err := b.accounts.get(ctx, s, role.Account)
+	if err != nil {
+		return nil, provider.Definition{}, err
+	}
+	if a == nil {
+		return nil, provider.Definition{}, problemf(statusConflict, "account %q of role %q does not exist: write it again, or delete the role", role.Account, role.Name)
+	}
+	def, ok := provider.Lookup(a.Provider)
+	if !ok {
+		return nil, def, problemf(statusConflict, "account %q is for provider %q, which this build does not have", a.Name, a.Provider)
+	}
+	return a, def, nil
+}
+
+// staticRole loads a role that must exist and be static. The caller holds its lock.
+func (b *Backend) staticRole(ctx context.Context, s logical.Storage, name, what string) (*roleEntry, error) {
+	role, err := b.role(ctx, s, name)
+	if err != nil {
+		return nil, err
+	}
+	if role.Type != typeStatic {
+		return nil, invalidf("role %q is dynamic, and %s is for static roles: each read of creds/%s mints a key of its own, and revoke/%s ends them all", name, what, name, name)
+	}
+	return role, nil
+}
+
+// role loads a role that must exist.
+func (b *Backend) role(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
+	role, err := b.roles.get(ctx, s, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil || role.Deleting {
+		return nil, problemf(statusMissing, "no role named %q: see the list of roles", name)
+	}
+	return role, nil
+}
+
+// forwarded is set on every operation that changes state or needs the active
+// node's memory.
+func forwarded(h framework.OperationFunc, summary string, responses map[int][]framework.Response) *framework.PathOperation {
+	return &framework.PathOperation{
+		Callback: h, Summary: summary, Responses: responses,
+		ForwardPerformanceStandby: true, ForwardPerformanceSecondary: true,
+	}
+}
+
+const backendHelp = `
+The ai-keys secrets engine owns your organisation's AI provider API keys: it
+mints them, seals them with Vault transit, rotates them with an overlap, hands
+them out at creds/<role>, and withdraws them.
+
+To begin: write config/transit, then accounts/<name> with the provider's admin
+key, then roles/<name>; read creds/<role>. To kill a leaked key: revoke/<role>.
+To see what is there: status, keys/<account>. The list of providers and their
+fields: providers.
+`

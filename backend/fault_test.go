@@ -1,0 +1,343 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider/providertest"
+)
+
+// TestFaultsAnywhere runs every operation that changes something outside, fails
+// each of its storage writes and each of its provider calls once, before and
+// after it took effect, with the process going on or dying there, and then
+// checks what must hold.
+func TestFaultsAnywhere(t *testing.T) {
+	t.Parallel()
+	for _, s := range stories {
+		for _, f := range faultKinds {
+			t.Run(s.name+"/"+f.name, func(t *testing.T) {
+				t.Parallel()
+				for n := 1; ; n++ {
+					if n > 60 {
+						t.Fatal("the operation never ends")
+					}
+					reached := false
+					t.Run(fmt.Sprint(n), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { reached = runStory(t, s, f, n) })
+					})
+					if !reached {
+						break
+					}
+				}
+			})
+		}
+	}
+}
+
+// A faultKind makes the n-th action of its sort fail.
+type faultKind struct {
+	name     string
+	provider bool // else storage
+	after    bool // the action took effect
+	crash    bool // the process dies there
+}
+
+var faultKinds = []faultKind{
+	{"write lost", false, false, false},
+	{"write done but failed", false, true, false},
+	{"crash before write", false, false, true},
+	{"crash after write", false, true, true},
+	{"call lost", true, false, false},
+	{"call done but cut", true, true, false},
+	{"crash before call", true, false, true},
+	{"crash after call", true, true, true},
+}
+
+// A story is one operation and what comes before it.
+type story struct {
+	name string
+	// prepare makes the world that the operation acts on. No faults here.
+	prepare func(*world)
+	// act is the operation. It may fail; what it leaves must not be wrong.
+	act func(*world) error
+	// final checks what is particular to the story, after recovery.
+	final func(*world)
+}
+
+var errInjected = errors.New("injected")
+
+// runStory reports whether the planned fault was reached.
+func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
+	w := newWorld(t)
+	w.openai()
+	w.anthropic()
+	w.azure()
+	w.brought = w.cloud.OpenAI.AddUserKey(providertest.MainProject, "a person's").ID
+	if s.prepare != nil {
+		s.prepare(w)
+	}
+	w.sample()
+
+	calls := 0
+	if f.provider {
+		hook := func(*http.Request) error {
+			calls++
+			if calls < n || calls > n && !f.crash {
+				return nil
+			}
+			if f.crash {
+				w.storage.dead.Store(true)
+			}
+			return errInjected
+		}
+		if f.after {
+			w.cloud.After(hook)
+		} else {
+			w.cloud.Before(hook)
+		}
+	} else {
+		w.storage.down = f.crash
+		w.storage.plan(n, f.after)
+	}
+	err := s.act(w)
+	reached = calls >= n || w.storage.reached()
+	w.cloud.Before(nil)
+	w.cloud.After(nil)
+	w.storage.plan(0, false)
+	if !reached && err != nil {
+		t.Fatalf("without a fault: %v", err)
+	}
+	if reached && f.crash {
+		w.crash()
+	}
+	w.sample()
+	for range 12 {
+		w.pass(5 * time.Minute)
+		w.sample()
+	}
+	w.atRest()
+	if s.final != nil {
+		s.final(w)
+	}
+	w.tearDown()
+	return reached
+}
+
+// sample checks rules that hold at every moment: what is served works.
+func (w *world) sample() {
+	w.t.Helper()
+	roles, err := w.b.roles.list(w.t.Context(), w.storage)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, name := range roles {
+		role, err := w.b.role(w.t.Context(), w.storage, name)
+		if err != nil || role.Type != typeStatic {
+			continue
+		}
+		resp, err := w.call(logical.ReadOperation, "creds/"+name, nil)
+		if err != nil {
+			if statusOf(err) != statusConflict {
+				w.t.Errorf("creds/%s: %v", name, err)
+			}
+			continue
+		}
+		if !w.works(resp.Data["api_key"]) {
+			w.t.Errorf("rule 1: creds/%s serves %v, which is dead at the provider", name, resp.Data["key_id"])
+		}
+	}
+}
+
+// atRest checks the rules of the design after recovery.
+func (w *world) atRest() {
+	w.t.Helper()
+	known := map[string]bool{w.brought: true, w.next.ID: true}
+	static := 0
+	for _, name := range w.names("roles/") {
+		role := w.read("roles/" + name)
+		if role["type"] != typeStatic {
+			continue
+		}
+		st := w.read("status/" + name)
+		switch st["phase"] {
+		case string(phaseStable):
+			static++
+			known[fmt.Sprint(st["key_id"])] = true
+		case string(phaseWithdrawn):
+		case string(phaseEmpty):
+			if st["provider"] != "anthropic" {
+				w.t.Errorf("role %s has no key at rest: %v", name, st)
+			}
+		default:
+			w.t.Errorf("role %s is not at rest: %v", name, st)
+		}
+		if st["last_error"] != nil && role["rotation_period"] != nil { // who rotates by hand was told
+			w.t.Errorf("role %s still complains: %v", name, st["last_error"])
+		}
+	}
+	for _, l := range w.b.ledger.filter(func(*line) bool { return true }) {
+		if l.State != stateLive {
+			w.t.Errorf("rule 5: %s %s is still %s", l.Kind, l.Tag, l.State)
+		}
+		known[l.ID] = true
+	}
+	for _, k := range w.live("openai") {
+		if !known[k.ID] {
+			w.t.Errorf("rule 2: key %s (%s) is live and nobody knows it", k.ID, k.Name)
+		}
+	}
+	for _, o := range w.cloud.Owners() {
+		if o.Live && !known[o.ID] {
+			w.t.Errorf("rule 2: service account %s (%s) is live and nobody knows it", o.ID, o.Name)
+		}
+	}
+	c := w.cloud.Counts()
+	if c.DuplicateNames+c.ReusedNames > 0 {
+		w.t.Errorf("rule 4: a create call was repeated: %+v", c)
+	}
+	if c.RedirectsFollowed+c.SecretsInURLs > 0 {
+		w.t.Errorf("rule 6: %+v", c)
+	}
+	if strings.Contains(w.log.String(), providertest.DefaultMarker) {
+		w.t.Error("rule 6: the log holds a secret")
+	}
+}
+
+func (w *world) names(path string) []string {
+	w.t.Helper()
+	resp, err := w.call(logical.ListOperation, path, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	names, _ := resp.Data["keys"].([]string)
+	return names
+}
+
+// tearDown deletes everything and checks that nothing is left alive.
+func (w *world) tearDown() {
+	w.t.Helper()
+	for _, name := range w.names("roles/") {
+		w.must(logical.DeleteOperation, "roles/"+name, nil)
+	}
+	w.pass(time.Minute)
+	for _, k := range w.live("openai") {
+		if k.ID != w.brought {
+			w.t.Errorf("key %s (%s) outlives its role", k.ID, k.Name)
+		}
+	}
+	for _, k := range w.cloud.Keys() {
+		if k.ID == w.brought && !k.Live {
+			w.t.Error("rule 7: a person's key was withdrawn")
+		}
+	}
+	for _, o := range w.cloud.Owners() {
+		if o.Live {
+			w.t.Errorf("service account %s outlives its role", o.Name)
+		}
+	}
+	for _, a := range w.names("accounts/") {
+		w.must(logical.DeleteOperation, "accounts/"+a, nil)
+	}
+	left, err := logical.CollectKeys(w.t.Context(), w.storage)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, path := range left {
+		if path != configPath && !strings.HasPrefix(path, dataKeyPrefix) {
+			w.t.Errorf("storage still holds %s", path)
+		}
+	}
+}
+
+func (w *world) try(op logical.Operation, path string, data map[string]any) error {
+	_, err := w.call(op, path, data)
+	return err
+}
+
+// The fields of the roles in the stories.
+var (
+	staticFields  = map[string]any{"account": "oa", "type": "static", "project_id": providertest.MainProject, "rotation_period": "24h", "grace_period": "10m"}
+	dynamicFields = map[string]any{"account": "oa", "type": "dynamic", "project_id": providertest.MainProject, "ttl": "2h", "max_ttl": "12h"}
+	azureFields   = map[string]any{"account": "az", "resource_group": providertest.AzureGroup, "resource_name": providertest.AzureResourceName, "grace_period": "10m"}
+	claudeFields  = map[string]any{"account": "an", "grace_period": "10m"}
+)
+
+func writing(path string, data map[string]any) func(*world) {
+	return func(w *world) { w.write(path, data) }
+}
+
+func tryWrite(path string, data map[string]any) func(*world) error {
+	return func(w *world) error { return w.try(logical.UpdateOperation, path, data) }
+}
+
+func leased(w *world) {
+	w.write("roles/ci", dynamicFields)
+	_, w.held = w.lease("ci", nil)
+}
+
+func overlapping(fields map[string]any, role string) func(*world) {
+	return func(w *world) {
+		w.write("roles/"+role, fields)
+		w.write("rotate-role/"+role, nil)
+	}
+}
+
+func importing(w *world) {
+	w.write("roles/claude", claudeFields)
+	w.write("import/claude", map[string]any{"api_key": w.cloud.Anthropic.AddKey("one", "", 0).Secret})
+	w.next = w.cloud.Anthropic.AddKey("two", "", 0)
+}
+
+var stories = []story{
+	{name: "static create", act: tryWrite("roles/app", staticFields)},
+	{name: "static rotate", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", nil)},
+	{name: "static rotate at once", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", map[string]any{"grace_period": 0})},
+	{name: "static rotate in overlap", prepare: overlapping(staticFields, "app"), act: tryWrite("rotate-role/app", nil)},
+	{name: "static rotate on schedule", prepare: writing("roles/app", staticFields), act: func(w *world) error { w.pass(24*time.Hour + 20*time.Minute); return nil }},
+	{name: "static revoke", prepare: overlapping(staticFields, "app"), act: tryWrite("revoke/app", nil), final: func(w *world) {
+		w.write("revoke/app", nil) // again, should the first have failed
+		if n := len(w.live("openai")); n != 1 {
+			w.t.Errorf("%d keys live after revoke, want the person's only", n)
+		}
+		w.write("rotate-role/app", nil)
+		w.sample()
+	}},
+	{name: "static delete", prepare: overlapping(staticFields, "app"), act: func(w *world) error { return w.try(logical.DeleteOperation, "roles/app", nil) }},
+	{name: "static import", prepare: func(w *world) {
+		w.write("roles/app", staticFields)
+		w.next = w.cloud.OpenAI.AddUserKey(providertest.MainProject, "brought")
+	}, act: func(w *world) error {
+		return w.try(logical.UpdateOperation, "import/app", map[string]any{"api_key": w.next.Secret})
+	}, final: func(w *world) { w.cloud.Kill("openai", w.next.ID) }},
+	{name: "static to dynamic", prepare: overlapping(staticFields, "app"), act: tryWrite("roles/app", map[string]any{"type": "dynamic"})},
+	{name: "dynamic first read", prepare: writing("roles/ci", dynamicFields), act: func(w *world) error { return w.try(logical.ReadOperation, "creds/ci", nil) }},
+	{name: "dynamic read", prepare: leased, act: func(w *world) error { return w.try(logical.ReadOperation, "creds/ci", nil) }},
+	{name: "dynamic revoke lease", prepare: leased, act: func(w *world) error { return w.endLease(w.held) }, final: func(w *world) {
+		if err := w.endLease(w.held); err != nil { // as Vault does until it succeeds
+			w.t.Error(err)
+		}
+		if n := len(w.live("openai")); n != 1 {
+			w.t.Errorf("%d keys live after the lease, want the person's only", n)
+		}
+	}},
+	{name: "dynamic revoke role", prepare: leased, act: tryWrite("revoke/ci", nil)},
+	{name: "dynamic delete", prepare: leased, act: func(w *world) error { return w.try(logical.DeleteOperation, "roles/ci", nil) }},
+	{name: "dynamic to static", prepare: leased, act: tryWrite("roles/ci", map[string]any{"type": "static"})},
+	{name: "two-slot create", act: tryWrite("roles/gpt", azureFields)},
+	{name: "two-slot rotate", prepare: writing("roles/gpt", azureFields), act: tryWrite("rotate-role/gpt", nil)},
+	{name: "two-slot rotate in overlap", prepare: overlapping(azureFields, "gpt"), act: tryWrite("rotate-role/gpt", nil)},
+	{name: "two-slot revoke", prepare: overlapping(azureFields, "gpt"), act: tryWrite("revoke/gpt", nil)},
+	{name: "two-slot delete", prepare: overlapping(azureFields, "gpt"), act: func(w *world) error { return w.try(logical.DeleteOperation, "roles/gpt", nil) }},
+	{name: "import", prepare: importing, act: func(w *world) error {
+		return w.try(logical.UpdateOperation, "import/claude", map[string]any{"api_key": w.next.Secret})
+	}},
+	{name: "import revoke", prepare: importing, act: tryWrite("revoke/claude", nil)},
+	{name: "account change", prepare: writing("roles/app", staticFields), act: tryWrite("accounts/oa", map[string]any{"requests_per_second": 50})},
+}

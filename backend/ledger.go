@@ -1,0 +1,287 @@
+package backend
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// A line of the ledger is stored at "issued/<account>/<tag>" before anything is
+// asked of a provider, and deleted when nothing is left there. It covers leased
+// keys, service accounts the engine makes, and whatever of a static role is
+// undecided or on its way out; a static role's own keys are in its keyEntry.
+type line struct {
+	Account string       `json:"-"`
+	Tag     provider.Tag `json:"-"`
+
+	Kind  lineKind       `json:"kind"`
+	State lineState      `json:"state"`
+	Role  string         `json:"role"`
+	ID    string         `json:"id,omitempty"`
+	Scope provider.Scope `json:"scope,omitempty"`
+	// Created is when the intent was stored.
+	Created time.Time `json:"created"`
+	// Expires is when the provider ends the key by itself; zero: never.
+	Expires time.Time `json:"expires,omitzero"`
+	// Deadline is when a live line is withdrawn even though no lease asked for
+	// it: its lease is over by then, or was never stored.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Request is the id of the request that asked: Vault sends a request again
+	// when the plugin died under it.
+	Request string `json:"request,omitempty"`
+	// EntityID and DisplayName say who holds a leased key.
+	EntityID    string `json:"entity_id,omitempty"`
+	DisplayName string `json:"display_name,omitempty"`
+}
+
+type lineKind string
+
+const (
+	lineKey   lineKind = "key"
+	lineOwner lineKind = "owner"
+)
+
+type lineState string
+
+const (
+	// stateIntent: the provider is being asked, or was when we crashed.
+	stateIntent lineState = "intent"
+	// stateUnresolved: the provider was asked and the outcome is unknown.
+	stateUnresolved lineState = "unresolved"
+	// stateLive: it exists and its id is known.
+	stateLive lineState = "live"
+	// stateWithdrawing: it must go; retried until the provider says it is gone.
+	stateWithdrawing lineState = "withdrawing"
+)
+
+func (l *line) path() string { return ledgerPrefix + l.Account + "/" + string(l.Tag) }
+
+// with returns a copy in another state; stored lines are never changed in place.
+func (l *line) with(state lineState) *line {
+	c := *l
+	c.State = state
+	return &c
+}
+
+// A ledger is the mount's lines, in storage and indexed in memory. The index
+// answers "how many has this role" without a storage call.
+type ledger struct {
+	ready chan struct{} // closed when the index holds all of storage
+	once  sync.Once
+
+	mu       sync.Mutex
+	lines    map[provider.Tag]*line // tags are unique in a mount
+	requests map[string]provider.Tag
+	held     map[string]int // key lines by role
+	// flying holds the tags that a request of this process is working on: they
+	// are not taken for leftovers. A restart empties it, which is right.
+	flying   map[provider.Tag]bool
+	troubles map[provider.Tag]trouble
+}
+
+// trouble is why a line could not be worked off yet. It is not stored: a
+// restart tries again at once.
+type trouble struct {
+	attempts  int
+	lastError string
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		ready:    make(chan struct{}),
+		lines:    map[provider.Tag]*line{},
+		requests: map[string]provider.Tag{},
+		held:     map[string]int{},
+		flying:   map[provider.Tag]bool{},
+		troubles: map[provider.Tag]trouble{},
+	}
+}
+
+// load fills the index from storage. Lines that this process
+// wrote are newer, and stay.
+func (g *ledger) load(ctx context.Context, s logical.Storage) error {
+	accounts, err := s.List(ctx, ledgerPrefix)
+	if err != nil {
+		return fmt.Errorf("listing the ledger: %w", err)
+	}
+	for _, account := range accounts {
+		account = strings.TrimSuffix(account, "/")
+		tags, err := s.List(ctx, ledgerPrefix+account+"/")
+		if err != nil {
+			return fmt.Errorf("listing the ledger of account %q: %w", account, err)
+		}
+		for _, tag := range tags {
+			l, err := load[line](ctx, s, ledgerPrefix+account+"/"+tag)
+			if err != nil {
+				return err
+			}
+			if l == nil {
+				continue
+			}
+			l.Account, l.Tag = account, provider.Tag(tag)
+			g.mu.Lock()
+			if g.lines[l.Tag] == nil && !g.flying[l.Tag] {
+				g.index(l)
+			}
+			g.mu.Unlock()
+		}
+	}
+	g.once.Do(func() { close(g.ready) })
+	return nil
+}
+
+// wait returns when the index is complete.
+func (g *ledger) wait(ctx context.Context) error {
+	select {
+	case <-g.ready:
+		return nil
+	case <-ctx.Done():
+		return problemf(statusUnavailable, "the ledger is still being read after the start: try again shortly")
+	}
+}
+
+func (g *ledger) index(l *line) {
+	if g.lines[l.Tag] == nil && l.Kind == lineKey {
+		g.held[l.Role]++
+	}
+	g.lines[l.Tag] = l
+	if l.Request != "" {
+		g.requests[l.Request] = l.Tag
+	}
+}
+
+// put stores a line, then indexes it. A Put that fails may have taken effect:
+// the index keeps the line, so that it is looked after in either case.
+func (g *ledger) put(ctx context.Context, s logical.Storage, l *line) error {
+	err := save(ctx, s, l.path(), l)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.index(l)
+	return err
+}
+
+// open stores the first line of an attempt, unless the role holds limit keys
+// already (0: no limit). Counting and indexing are one step, so that requests
+// side by side cannot pass the limit together.
+func (g *ledger) open(ctx context.Context, s logical.Storage, l *line, limit int) error {
+	g.mu.Lock()
+	if held := g.held[l.Role]; limit > 0 && held >= limit {
+		g.mu.Unlock()
+		return problemf(statusExhausted, "role %q has %d keys and max_active is %d: revoke a lease, wait for one to end, or raise max_active", l.Role, held, limit)
+	}
+	g.index(l)
+	g.mu.Unlock()
+	return save(ctx, s, l.path(), l)
+}
+
+// drop deletes a line: nothing of it is left at the provider.
+func (g *ledger) drop(ctx context.Context, s logical.Storage, l *line) error {
+	if err := s.Delete(ctx, l.path()); err != nil {
+		return fmt.Errorf("deleting %s from storage: %w", l.path(), err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lines[l.Tag] != nil && l.Kind == lineKey {
+		if g.held[l.Role]--; g.held[l.Role] == 0 {
+			delete(g.held, l.Role)
+		}
+	}
+	delete(g.lines, l.Tag)
+	if g.requests[l.Request] == l.Tag {
+		delete(g.requests, l.Request)
+	}
+	delete(g.troubles, l.Tag)
+	return nil
+}
+
+// fly marks a tag as being worked on by this request until land is called.
+func (g *ledger) fly(tag provider.Tag) (land func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.flying[tag] = true
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.flying, tag)
+	}
+}
+
+func (g *ledger) inFlight(tag provider.Tag) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.flying[tag]
+}
+
+func (g *ledger) get(tag provider.Tag) *line {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lines[tag]
+}
+
+// ofRequest is the line that an earlier run of the same request left, or nil.
+func (g *ledger) ofRequest(id string) *line {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if id == "" {
+		return nil
+	}
+	return g.lines[g.requests[id]]
+}
+
+// filter returns the lines that match, oldest first.
+func (g *ledger) filter(match func(*line) bool) []*line {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []*line
+	for _, l := range g.lines {
+		if match(l) {
+			out = append(out, l)
+		}
+	}
+	slices.SortFunc(out, func(a, b *line) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Tag, b.Tag))
+	})
+	return out
+}
+
+func (g *ledger) ofRole(role string) []*line {
+	return g.filter(func(l *line) bool { return l.Role == role })
+}
+
+func (g *ledger) ofAccount(account string) []*line {
+	return g.filter(func(l *line) bool { return l.Account == account })
+}
+
+// stumbled records a failure and returns how many there were in a row.
+func (g *ledger) stumbled(tag provider.Tag, err error) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.troubles[tag]
+	t.attempts++
+	t.lastError = err.Error()
+	g.troubles[tag] = t
+	return t.attempts
+}
+
+func (g *ledger) trouble(tag provider.Tag) trouble {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.troubles[tag]
+}
+
+// shownState is the state as the inventory tells it: an intent that nobody is
+// working on is one whose outcome is unknown.
+func (g *ledger) shownState(l *line) lineState {
+	if l.State == stateIntent && !g.inFlight(l.Tag) {
+		return stateUnresolved
+	}
+	return l.State
+}

@@ -1,0 +1,354 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// accountFieldNames are the account fields that every provider has.
+var accountFieldNames = []string{
+	"name", "provider", "allowed_roles", "verify_connection", "base_url", "ca_cert",
+	"requests_per_second", "disabled", "cas", "force",
+}
+
+func pathsAccounts(b *Backend) []*framework.Path {
+	answer := withProviderFields(map[string]*framework.FieldSchema{
+		"name":                text("Name of the account."),
+		"provider":            text("Which provider: see the list at providers. Cannot change."),
+		"allowed_roles":       {Type: framework.TypeCommaStringSlice, Default: []string{"*"}, Description: "Roles that may use the account; globs are allowed. Default: all."},
+		"verify_connection":   yesno("Ask the provider whether it accepts the credential before saving it.", true),
+		"base_url":            text("The provider's admin API, version segment included, if not the vendor's own; https, or http on loopback."),
+		"ca_cert":             text("CA certificates (PEM) for base_url, if not the system's."),
+		"requests_per_second": {Type: framework.TypeFloat, Description: "Limit of calls to the provider with this account; 0: none."},
+		"disabled":            yesno("Serve and mint nothing from this account. Withdrawing goes on.", false),
+	}, func(d provider.Definition) []provider.Field { return d.Account })
+	fields := maps.Clone(answer)
+	fields["cas"] = casField
+	fields["force"] = yesno("Delete: give up on keys that could not be withdrawn yet.", false)
+	for name, f := range answer {
+		if f.DisplayAttrs != nil && f.DisplayAttrs.Sensitive {
+			delete(answer, name) // never returned
+		}
+	}
+	answer["version"] = number("Version of the account, for cas.")
+	return []*framework.Path{
+		listPath("accounts/?$", b.listAccounts, "List the accounts.", "Accounts: one organisation's admin access to a provider each."),
+		{
+			Pattern:        "accounts/" + namePattern("name"),
+			Fields:         fields,
+			ExistenceCheck: b.accountExists,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.CreateOperation: forwarded(b.writeAccount, "Create an account.", done("Saved.")),
+				logical.UpdateOperation: forwarded(b.writeAccount, "Change an account.", done("Saved.")),
+				logical.ReadOperation:   &framework.PathOperation{Callback: b.readAccount, Summary: "Read an account, without its credentials.", Responses: responds("The account.", answer)},
+				logical.DeleteOperation: forwarded(b.deleteAccount, "Delete an account that no role uses.", done("Deleted.")),
+			},
+			HelpSynopsis: "An organisation's admin access to an AI provider.",
+			HelpDescription: `
+Give the provider and its own fields (see providers/<name>), the admin credential
+among them. It is tried at the provider, sealed, and never returned by any path.
+Writing only some fields keeps the others. A credential that is replaced here is
+not withdrawn at the provider: that is yours to do.
+
+An account with roles cannot be deleted, nor one with keys that are still to be
+withdrawn; force=true gives up on those, and lists them in the answer.
+`,
+		},
+	}
+}
+
+// listPath is a list of names with after and limit.
+func listPath(pattern string, list framework.OperationFunc, summary, help string) *framework.Path {
+	return &framework.Path{
+		Pattern: pattern,
+		Fields:  map[string]*framework.FieldSchema{"after": afterField, "limit": limitField},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ListOperation: &framework.PathOperation{Callback: list, Summary: summary},
+		},
+		HelpSynopsis:    summary,
+		HelpDescription: help,
+	}
+}
+
+func (b *Backend) listAccounts(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	names, err := b.accounts.list(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	names, err = page(data, names)
+	if err != nil {
+		return nil, err
+	}
+	return logical.ListResponse(names), nil
+}
+
+func (b *Backend) accountExists(ctx context.Context, req *logical.Request, data *framework.FieldData) (bool, error) {
+	a, err := b.accounts.get(ctx, req.Storage, fieldText(data.Get("name")))
+	return a != nil, err
+}
+
+func (b *Backend) readAccount(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	a, err := b.accounts.get(ctx, req.Storage, fieldText(data.Get("name")))
+	if err != nil || a == nil {
+		return nil, err
+	}
+	answer := map[string]any{
+		"name":                a.Name,
+		"provider":            a.Provider,
+		"allowed_roles":       a.AllowedRoles,
+		"verify_connection":   a.VerifyConnection,
+		"base_url":            a.BaseURL,
+		"ca_cert":             a.CACert,
+		"requests_per_second": a.RequestsPerSecond,
+		"disabled":            a.Disabled,
+		"version":             a.Version,
+	}
+	if def, ok := provider.Lookup(a.Provider); ok {
+		answer["base_url"] = baseURL(def, a)
+		shown(def.Account, a.Fields, answer)
+	}
+	return &logical.Response{Data: answer}, nil
+}
+
+func (b *Backend) writeAccount(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("name"))
+	if err := checkName("account", name); err != nil {
+		return nil, err
+	}
+	unlock, err := b.accountLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	old, err := b.accounts.get(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	a := &accountEntry{Name: name, AllowedRoles: []string{"*"}, VerifyConnection: true}
+	if old != nil {
+		clone := *old
+		a = &clone
+	}
+	if err := checkCAS(data, a.Version, "account "+name); err != nil {
+		return nil, err
+	}
+	a.Version++
+	secrets, err := b.takeAccountFields(ctx, req.Storage, data, a, old)
+	if err != nil {
+		return nil, err
+	}
+	x, err := b.newSession(ctx, req.Storage, a, secrets)
+	if err != nil {
+		return nil, err
+	}
+	resp := &logical.Response{}
+	if a.VerifyConnection {
+		switch err := x.keys.Check(ctx); {
+		case errors.Is(err, provider.ErrUnproven):
+			resp.AddWarning("the provider did not refuse the credential, but did not confirm it either (" + err.Error() + "): check that base_url includes the version segment")
+		case err != nil:
+			return nil, problemWith(err, "not saved: the provider did not accept the account (verify_connection=false skips this check): %w", err)
+		}
+	}
+	sealed, err := json.Marshal(secrets)
+	if err != nil {
+		return nil, err
+	}
+	if a.Sealed, err = b.keyring.Seal(ctx, req.Storage, a.storagePath(), sealed); err != nil {
+		return nil, err
+	}
+	if err := b.accounts.put(ctx, req.Storage, name, a); err != nil {
+		return nil, err
+	}
+	b.wakeAccount(ctx, req.Storage, name)
+	if len(resp.Warnings) == 0 {
+		return nil, nil //nolint:nilnil // the framework's way to say done
+	}
+	return resp, nil
+}
+
+// takeAccountFields merges a request into a, and returns all secret fields.
+func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data *framework.FieldData, a, old *accountEntry) (secrets map[string]string, err error) {
+	if v, ok := data.GetOk("provider"); ok {
+		if old != nil && fieldText(v) != old.Provider {
+			return nil, invalidf("provider is %q and cannot change: make another account", old.Provider)
+		}
+		a.Provider = fieldText(v)
+	}
+	if a.Provider == "" {
+		return nil, invalidf("provider is required: one of %s", strings.Join(providerNames(), ", "))
+	}
+	def, ok := provider.Lookup(a.Provider)
+	if !ok {
+		return nil, invalidf("provider: no provider named %q: %s", a.Provider, didYouMean(a.Provider))
+	}
+	if v, ok := data.GetOk("allowed_roles"); ok {
+		a.AllowedRoles, _ = v.([]string) //nolint:errcheck // the schema says list
+	}
+	if v, ok := data.GetOk("verify_connection"); ok {
+		a.VerifyConnection, _ = v.(bool) //nolint:errcheck // the schema says bool
+	}
+	if v, ok := data.GetOk("disabled"); ok {
+		a.Disabled, _ = v.(bool) //nolint:errcheck // the schema says bool
+	}
+	if v, ok := data.GetOk("requests_per_second"); ok {
+		a.RequestsPerSecond, _ = v.(float64) //nolint:errcheck // the schema says float
+	}
+	if a.RequestsPerSecond < 0 || a.RequestsPerSecond > 0 && a.RequestsPerSecond < 0.001 {
+		return nil, invalidf("requests_per_second: 0 for no limit, or at least 0.001")
+	}
+	if v, ok := data.GetOk("base_url"); ok {
+		a.BaseURL = strings.TrimRight(fieldText(v), "/")
+	}
+	if a.BaseURL == def.BaseURL {
+		a.BaseURL = ""
+	}
+	if v, ok := data.GetOk("ca_cert"); ok {
+		a.CACert = fieldText(v)
+	}
+	var storedFields, storedSecrets map[string]string
+	if old != nil {
+		storedFields = old.Fields
+		if storedSecrets, err = b.accountSecrets(ctx, s, old); err != nil {
+			return nil, err
+		}
+	}
+	a.Fields, secrets, err = providerFields(data, def, def.Account, accountFieldNames, storedFields, storedSecrets)
+	return secrets, err
+}
+
+// problemWith answers err's own status with a text around it.
+func problemWith(err error, format string, args ...any) error {
+	if errors.Is(err, provider.ErrRejected) {
+		return invalidf(format, args...)
+	}
+	return problemf(statusUnavailable, format, args...)
+}
+
+func providerNames() []string {
+	names := make([]string, 0, len(provider.All))
+	for _, d := range provider.All {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+func didYouMean(name string) string {
+	if near, ok := nearest(name, providerNames()); ok {
+		return "did you mean " + near + "?"
+	}
+	return "this build has " + strings.Join(providerNames(), ", ")
+}
+
+// wakeAccount has the roles and leftovers of an account looked at again: what
+// failed with the old settings may work with the new ones.
+func (b *Backend) wakeAccount(ctx context.Context, s logical.Storage, account string) {
+	for _, l := range b.ledger.ofAccount(account) {
+		if l.State != stateLive {
+			b.queue.at(lineItem(l.Tag), time.Now())
+		}
+	}
+	roles, err := b.rolesOf(ctx, s, account)
+	if err != nil {
+		b.Logger().Warn("roles of a changed account wait for their next turn", "account", account, "error", err)
+	}
+	for _, r := range roles {
+		if r.Type == typeStatic {
+			b.queue.at(roleItem(r.Name), time.Now())
+		}
+	}
+}
+
+// rolesOf returns the roles of an account, in order.
+func (b *Backend) rolesOf(ctx context.Context, s logical.Storage, account string) ([]*roleEntry, error) {
+	names, err := b.roles.list(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var roles []*roleEntry
+	for _, name := range names {
+		r, err := b.roles.get(ctx, s, name)
+		if err != nil {
+			return nil, err
+		}
+		if r != nil && r.Account == account {
+			roles = append(roles, r)
+		}
+	}
+	return roles, nil
+}
+
+// deleteAccount refuses while anything at the provider still needs the account.
+func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("name"))
+	if err := b.ledger.wait(ctx); err != nil {
+		return nil, err
+	}
+	unlock, err := b.accountLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	a, err := b.accounts.get(ctx, req.Storage, name)
+	if err != nil || a == nil {
+		return nil, err
+	}
+	roles, err := b.rolesOf(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(roles) > 0 {
+		return nil, problemf(statusInvalid, "account %q is used by %d roles (%s): delete them first", name, len(roles), firstNames(roles))
+	}
+	left, reason := b.withdrawNow(ctx, req.Storage, b.ledger.ofAccount(name))
+	resp := &logical.Response{}
+	force, _ := data.Get("force").(bool) //nolint:errcheck // the schema says bool
+	switch {
+	case len(left) > 0 && !force:
+		return nil, problemf(statusConflict, "account %q still has %d keys to be withdrawn (see keys/%s): the engine goes on trying; force=true gives up on them. Reason: %v", name, len(left), name, orPending(reason))
+	case len(left) > 0:
+		for _, l := range left {
+			resp.AddWarning("given up, may still be live at the provider: " + string(l.Tag) + " " + l.ID)
+			if err := b.ledger.drop(ctx, req.Storage, l); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := b.accounts.delete(ctx, req.Storage, name); err != nil {
+		return nil, err
+	}
+	b.clients.drop(name)
+	if len(resp.Warnings) == 0 {
+		return nil, nil //nolint:nilnil // the framework's way to say done
+	}
+	return resp, nil
+}
+
+func orPending(reason error) error {
+	if reason != nil {
+		return reason
+	}
+	return errors.New("a key that was asked for may still appear at the provider")
+}
+
+func firstNames(roles []*roleEntry) string {
+	names := make([]string, 0, len(roles))
+	for _, r := range roles {
+		names = append(names, r.Name)
+	}
+	slices.Sort(names)
+	if len(names) > 5 {
+		names = append(names[:5], "…")
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,184 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+func pathsImport(b *Backend) []*framework.Path {
+	return []*framework.Path{{
+		Pattern: "import/" + namePattern("role"),
+		Fields: map[string]*framework.FieldSchema{
+			"role":    text("Name of a static role."),
+			"api_key": secretText("The key. Verified at the provider, then sealed."),
+			"key_id":  text("The provider's name for the key. Default: looked up by the key's visible ends, where the provider can."),
+			"cas":     {Type: framework.TypeInt, Description: "The version that this key must replace, as creds/<role> shows it; 0: the role must have none."},
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: forwarded(b.importKey, "Bring a key for a static role.", responds("The new key's number.", map[string]*framework.FieldSchema{
+				"version":          number("Number of the key."),
+				"key_id":           text("The provider's name for the key, if it is known."),
+				"previous_key_id":  text("The key it replaces, while that still works."),
+				"previous_expires": moment("When that one is withdrawn."),
+			})),
+		},
+		HelpSynopsis: "Bring a key that a person made.",
+		HelpDescription: `
+The key is verified at the provider and becomes the role's next version; the one
+it replaces is withdrawn after the role's grace_period, where the provider has an
+API for that and the key's id is known. Importing the current key again changes
+nothing. Give api_key=- and the key on standard input, to keep it out of your
+shell's history.
+`,
+	}}
+}
+
+func (b *Backend) importKey(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("role"))
+	secret := provider.NewSecret(fieldText(data.Get("api_key")))
+	if secret.Reveal() == "" {
+		return nil, invalidf("api_key is required: the key to bring")
+	}
+	if err := b.ledger.wait(ctx); err != nil {
+		return nil, err
+	}
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	role, err := b.staticRole(ctx, req.Storage, name, "import")
+	if err != nil {
+		return nil, err
+	}
+	h, err := b.hold(ctx, req.Storage, role)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayServe(role, h.account); err != nil {
+		return nil, err
+	}
+	e, err := b.keyEntryOf(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { b.queue.at(roleItem(name), time.Now()) }()
+	ctx, cancel := h.patient(ctx)
+	defer cancel()
+	if err := h.openStored(ctx); err != nil {
+		return nil, err
+	}
+	return h.bring(ctx, e, secret, data)
+}
+
+// bring verifies a key, finds out which one it is, and makes it current.
+func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret, data *framework.FieldData) (*logical.Response, error) {
+	same, err := h.serves(ctx, e.Current, secret)
+	if err != nil {
+		return nil, err
+	}
+	if same && e.Phase != phaseWithdrawn {
+		return rotated(e), nil // this request was sent twice, or there is nothing to change
+	}
+	version := 0
+	if e.Current != nil {
+		version = e.Current.Version
+	}
+	if err := checkCAS(data, version, "the key of role "+h.role.Name); err != nil {
+		return nil, err
+	}
+	scope := h.role.place(h.def)
+	switch err := h.session.keys.Verify(ctx, scope, secret); {
+	case errors.Is(err, provider.ErrDead):
+		return nil, invalidf("api_key: the provider refuses this key: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("nothing changed: verifying the key: %w", err)
+	}
+	k, err := h.identify(ctx, scope, secret, provider.KeyID(fieldText(data.Get("key_id"))))
+	if err != nil {
+		return nil, err
+	}
+	r := h.rotation()
+	if e.Phase == phaseMinting {
+		if err := r.resolve(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	back, err := h.serves(ctx, e.Previous, secret)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case back: // the previous key is called back: it must not be withdrawn
+		e.Previous = nil
+	case e.Previous != nil: // at most two keys: the elder goes first
+		if err := r.shed(ctx, e.Previous); err != nil && !errors.Is(err, provider.ErrUnsupported) {
+			return nil, err
+		}
+		e.Previous = nil
+	}
+	tag, err := h.b.newTag(h.role, h.def, "")
+	if err != nil {
+		return nil, err
+	}
+	v, err := h.seal(ctx, k, tag)
+	if err != nil {
+		return nil, err
+	}
+	v.Brought = true
+	if err := r.adopt(ctx, e, v, nil); err != nil {
+		return nil, err
+	}
+	resp := rotated(e)
+	if v.ID == "" {
+		resp.AddWarning("the provider did not tell which key this is, so the engine cannot withdraw it later: give key_id, or be ready to disable it by hand")
+	}
+	return resp, nil
+}
+
+// serves reports whether v is this very key.
+func (h *holder) serves(ctx context.Context, v *keyVersion, secret provider.Secret) (bool, error) {
+	if v == nil {
+		return false, nil
+	}
+	raw, err := h.b.keyring.Open(ctx, h.storage, keyPrefix+h.role.Name, v.Secret)
+	if err != nil {
+		return false, err
+	}
+	defer clear(raw)
+	return string(raw) == secret.Reveal(), nil
+}
+
+// identify finds the id of a brought key, and refuses one that contradicts the
+// caller, or that is on its way out.
+func (h *holder) identify(ctx context.Context, scope provider.Scope, secret provider.Secret, given provider.KeyID) (provider.Key, error) {
+	k, err := h.session.keys.Identify(ctx, scope, secret)
+	if err != nil && given == "" {
+		return k, fmt.Errorf("nothing changed: looking for the key at the provider (key_id tells which it is, without looking): %w", err)
+	}
+	k.Secret = secret
+	switch {
+	case given == "":
+	case k.ID != "" && k.ID != given:
+		return k, invalidf("key_id: the provider says that this key is %s", k.ID)
+	default:
+		k.ID = given
+	}
+	if h.def.Life() == provider.LifeTwoSlot && k.ID != h.def.Slots[0] && k.ID != h.def.Slots[1] {
+		return k, invalidf("api_key: it is neither %s nor %s of this resource", h.def.Slots[0], h.def.Slots[1])
+	}
+	leaving := h.b.ledger.filter(func(l *line) bool {
+		return k.ID != "" && l.Account == h.role.Account && l.ID == string(k.ID) && l.State == stateWithdrawing
+	})
+	if len(leaving) > 0 {
+		return k, problemf(statusConflict, "key %s is being withdrawn: bring another one", k.ID)
+	}
+	return k, nil
+}

@@ -1,0 +1,175 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+func pathsRevoke(b *Backend) []*framework.Path {
+	answer := responds("What was done.", map[string]*framework.FieldSchema{
+		"withdrawn": number("Keys that are gone at the provider."),
+		"by_hand":   {Type: framework.TypeCommaStringSlice, Description: "Keys that no API can withdraw: disable them at the provider."},
+	})
+	return []*framework.Path{
+		{
+			Pattern: "revoke/" + namePattern("role"),
+			Fields:  map[string]*framework.FieldSchema{"role": text("Name of the role.")},
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.UpdateOperation: forwarded(b.revokeRole, "Withdraw every key of a role at the provider, now.", answer),
+			},
+			HelpSynopsis: "The leak switch: kill every key of a role now.",
+			HelpDescription: `
+Every key of the role is withdrawn at the provider, leased or not, brought or
+minted. A static role then answers reads with an error until rotate-role/<role>
+or import/<role>; a dynamic role goes on minting (disabled=true stops that).
+
+503 means that some could not be withdrawn yet. They are on the ledger, none of
+them is served any more, and the engine goes on trying: see keys/<account>.
+`,
+		},
+		{
+			Pattern: "revoke-account/" + namePattern("account"),
+			Fields:  map[string]*framework.FieldSchema{"account": text("Name of the account.")},
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.UpdateOperation: forwarded(b.revokeAccount, "Withdraw every key of every role of an account, now.", answer),
+			},
+			HelpSynopsis: "Kill every key of an account now.",
+			HelpDescription: `
+As revoke/<role>, for every role of the account. Use it when the account itself is
+compromised (set disabled=true first, so that nothing new is minted), and before
+the mount is disabled: Vault tells an engine nothing when that happens.
+`,
+		},
+	}
+}
+
+// killed is what a revoke did.
+type killed struct {
+	withdrawn int
+	byHand    []string
+	left      []*line
+	reason    error
+}
+
+func (k *killed) add(o killed) {
+	k.withdrawn += o.withdrawn
+	k.byHand = append(k.byHand, o.byHand...)
+	k.left = append(k.left, o.left...)
+	if k.reason == nil {
+		k.reason = o.reason
+	}
+}
+
+func (k *killed) response(what string) (*logical.Response, error) {
+	if len(k.left) > 0 {
+		return nil, problemf(statusUnavailable, "%s could not be withdrawn yet, of %s; none is served, and the engine goes on trying: %w",
+			plural(len(k.left), "key", "keys"), what, orPending(k.reason))
+	}
+	resp := &logical.Response{Data: map[string]any{"withdrawn": k.withdrawn, "by_hand": append([]string{}, k.byHand...)}}
+	if len(k.byHand) > 0 {
+		resp.AddWarning("disable at the provider by hand, no API can: " + strings.Join(k.byHand, ", "))
+	}
+	return resp, nil
+}
+
+func (b *Backend) revokeRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("role"))
+	k, err := b.kill(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	return k.response(fmt.Sprintf("role %q", name))
+}
+
+func (b *Backend) revokeAccount(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("account"))
+	a, err := b.accounts.get(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if a == nil {
+		return nil, problemf(statusMissing, "no account named %q: see the list of accounts", name)
+	}
+	roles, err := b.rolesOf(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	var all killed
+	for _, r := range roles {
+		k, err := b.kill(ctx, req.Storage, r.Name)
+		if err != nil {
+			return nil, err
+		}
+		all.add(k)
+	}
+	return all.response(fmt.Sprintf("account %q", name))
+}
+
+// kill withdraws every key of a role. What it stores first stops the serving;
+// the rest goes on by itself if we die.
+func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k killed, err error) {
+	if err := b.ledger.wait(ctx); err != nil {
+		return k, err
+	}
+	k.byHand, err = b.stopServing(ctx, s, name)
+	if err != nil {
+		return k, err
+	}
+	var lines []*line
+	for _, l := range b.ledger.ofRole(name) {
+		if l.Kind != lineKey || b.ledger.inFlight(l.Tag) {
+			continue // an owner stays with its role; what is just being asked for was not leaked
+		}
+		if l.State == stateLive {
+			l = l.with(stateWithdrawing)
+			if err := b.putLine(ctx, s, l); err != nil {
+				return k, err
+			}
+		}
+		lines = append(lines, l)
+	}
+	k.left, k.reason = b.withdrawNow(ctx, s, lines)
+	k.withdrawn = len(lines) - len(k.left)
+	for _, l := range k.left {
+		b.queue.at(lineItem(l.Tag), time.Now().Add(firstRetry))
+	}
+	return k, nil
+}
+
+// stopServing moves a static role's keys to the ledger. Nothing is served from
+// its first Put on.
+func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name string) (byHand []string, err error) {
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	role, err := b.role(ctx, s, name)
+	if err != nil || role.Type != typeStatic {
+		return nil, err
+	}
+	e, err := b.keyEntryOf(ctx, s, name)
+	if err != nil || e.Current == nil && e.Previous == nil && e.Attempt == nil {
+		return nil, err
+	}
+	h, err := b.hold(ctx, s, role)
+	if err != nil {
+		return nil, err
+	}
+	b.queue.at(roleItem(name), time.Now().Add(firstRetry)) // should we fail on the way
+	e.Withdrawn = time.Time{}
+	return h.rotation().withdraw(ctx, e)
+}
+
+// plural counts things for people.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,529 @@
+package backend
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+	sdkrotation "github.com/hashicorp/vault/sdk/rotation"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// Role fields that every provider has, by the type of role they are for.
+var (
+	commonRoleFields  = []string{"name", "account", "type", "key_name_template", "metadata", "wrap_ttl", "disabled", "cas"}
+	dynamicRoleFields = []string{"ttl", "max_ttl", "max_active"}
+	staticRoleFields  = []string{"rotation_period", "rotation_schedule", "rotation_window", "grace_period"}
+)
+
+// defaultGrace is the grace period of a role that does not say.
+const defaultGrace = time.Hour
+
+func pathsRoles(b *Backend) []*framework.Path {
+	answer := withProviderFields(map[string]*framework.FieldSchema{
+		"name":              text("Name of the role."),
+		"account":           text("The account that its keys belong to. Cannot change."),
+		"type":              {Type: framework.TypeString, AllowedValues: []any{typeDynamic, typeStatic}, Description: "dynamic: each read mints a key on a lease. static: one shared key, rotated with an overlap. Default: dynamic where the provider can mint, else static."},
+		"ttl":               seconds("Dynamic: first lease of a key. Default: the mount's."),
+		"max_ttl":           seconds("Dynamic: longest life of a key, renewals included. Default: the mount's."),
+		"max_active":        number("Dynamic: how many keys may be live at once; 0: no limit."),
+		"rotation_period":   seconds("Static: time between rotations. Without this and rotation_schedule the key is rotated on demand only."),
+		"rotation_schedule": text("Static: cron schedule of rotations in UTC, such as \"0 3 * * SAT\"; instead of rotation_period."),
+		"rotation_window":   seconds("Static: how long after a scheduled time a rotation may begin; at least 1h. 0: at any time after."),
+		"grace_period":      seconds("Static: how long the previous key goes on working after a rotation. Default: 1h, or half the rotation_period if that is shorter."),
+		"key_name_template": text("Name of the keys at the provider, before the part that makes them unique: a template with .RoleName, .Account, .Provider and .DisplayName. Default: vault-{{.RoleName}}."),
+		"metadata":          {Type: framework.TypeKVPairs, Description: "Free pairs of name and text, returned with the key."},
+		"wrap_ttl":          seconds("Every read of the key is response-wrapped with this TTL."),
+		"disabled":          yesno("Serve, mint and rotate nothing. Withdrawing goes on.", false),
+	}, func(d provider.Definition) []provider.Field { return d.Role })
+	fields := maps.Clone(answer)
+	fields["cas"] = casField
+	answer["version"] = number("Version of the role, for cas.")
+	return []*framework.Path{
+		listPath("roles/?$", b.listRoles, "List the roles.", "Roles: what consumers read at creds/<role>."),
+		{
+			Pattern:        "roles/" + namePattern("name"),
+			Fields:         fields,
+			ExistenceCheck: b.roleExists,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.CreateOperation: forwarded(b.writeRole, "Create a role; a static one gets its first key.", done("Saved.")),
+				logical.UpdateOperation: forwarded(b.writeRole, "Change a role.", done("Saved.")),
+				logical.ReadOperation:   &framework.PathOperation{Callback: b.readRole, Summary: "Read a role.", Responses: responds("The role.", answer)},
+				logical.DeleteOperation: forwarded(b.deleteRole, "Delete a role and withdraw the keys that were minted for it.", done("Deleted.")),
+			},
+			HelpSynopsis: "What consumers get at creds/<role>.",
+			HelpDescription: `
+A role names an account, a type, its times, and the provider's own fields (see
+providers/<name>). Writing only some fields keeps the others.
+
+Creating a static role mints and verifies its first key; if that fails nothing is
+saved. Where the provider has two fixed keys, the first is taken over as it is;
+where it has no create call, bring a key with import/<role>.
+
+A changed rotation_period takes effect at once; changed scopes with the next key
+(rotate-role/<role> asks for one now). The type can be changed without changing
+a consumer's path: static to dynamic withdraws the shared key after grace_period.
+
+Deleting a role withdraws every key the engine minted for it, and leaves a key
+that a person brought alone: use revoke/<role> first to withdraw that one too.
+`,
+		},
+	}
+}
+
+func (b *Backend) listRoles(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	names, err := b.roles.list(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	names, err = page(data, names)
+	if err != nil {
+		return nil, err
+	}
+	return logical.ListResponse(names), nil
+}
+
+func (b *Backend) roleExists(ctx context.Context, req *logical.Request, data *framework.FieldData) (bool, error) {
+	r, err := b.roles.get(ctx, req.Storage, fieldText(data.Get("name")))
+	return r != nil, err
+}
+
+func (b *Backend) readRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	r, err := b.roles.get(ctx, req.Storage, fieldText(data.Get("name")))
+	if err != nil || r == nil || r.Deleting {
+		return nil, err
+	}
+	answer := map[string]any{
+		"name":              r.Name,
+		"account":           r.Account,
+		"type":              r.Type,
+		"key_name_template": r.KeyNameTemplate,
+		"metadata":          r.Metadata,
+		"wrap_ttl":          int64(r.WrapTTL.Seconds()),
+		"disabled":          r.Disabled,
+		"version":           r.Version,
+	}
+	if r.Type == typeDynamic {
+		answer["ttl"] = int64(r.TTL.Seconds())
+		answer["max_ttl"] = int64(r.MaxTTL.Seconds())
+		answer["max_active"] = r.MaxActive
+	} else {
+		answer["grace_period"] = int64(r.GracePeriod.Seconds())
+		describeSchedule(answer, r)
+	}
+	_, def, err := b.accountOf(ctx, req.Storage, r)
+	if err == nil {
+		shown(def.Role, r.place(def), answer)
+	}
+	return &logical.Response{Data: answer}, nil
+}
+
+// writeRole changes settings, and whatever keys the change calls for: the first
+// key of a static role, or the end of one that becomes dynamic.
+func (b *Backend) writeRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("name"))
+	if err := checkName("role", name); err != nil {
+		return nil, err
+	}
+	if err := b.ledger.wait(ctx); err != nil {
+		return nil, err
+	}
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	old, err := b.roles.get(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil && old.Deleting {
+		return nil, problemf(statusConflict, "role %q is being deleted: try again shortly", name)
+	}
+	role := &roleEntry{Name: name}
+	if old != nil {
+		clone := *old
+		role = &clone
+	}
+	if err := checkCAS(data, role.Version, "role "+name); err != nil {
+		return nil, err
+	}
+	role.Version++
+	if err := b.takeRoleFields(ctx, req.Storage, data, role, old); err != nil {
+		return nil, err
+	}
+	if role.Type == typeStatic {
+		err = b.saveStatic(ctx, req.Storage, role)
+	} else {
+		err = b.saveDynamic(ctx, req.Storage, role, old)
+	}
+	return nil, err
+}
+
+// takeRoleFields merges a request into role and checks the result.
+func (b *Backend) takeRoleFields(ctx context.Context, s logical.Storage, data *framework.FieldData, role, old *roleEntry) error {
+	if v, ok := data.GetOk("account"); ok {
+		if old != nil && fieldText(v) != old.Account {
+			return invalidf("account is %q and cannot change: its keys lie there; make another role", old.Account)
+		}
+		role.Account = fieldText(v)
+	}
+	if role.Account == "" {
+		return invalidf("account is required: the name of an account, see the list of accounts")
+	}
+	account, err := b.accounts.get(ctx, s, role.Account)
+	if err != nil {
+		return err
+	}
+	if account == nil {
+		return invalidf("account: no account named %q: write accounts/%s first", role.Account, role.Account)
+	}
+	if !roleAllowed(account, role.Name) {
+		return invalidf("account %q does not allow role %q: add it to its allowed_roles", account.Name, role.Name)
+	}
+	_, def, err := b.accountOf(ctx, s, role)
+	if err != nil {
+		return err
+	}
+	if err := takeType(data, role, def); err != nil {
+		return err
+	}
+	common := append(append(append([]string{}, commonRoleFields...), dynamicRoleFields...), staticRoleFields...)
+	if role.Scope, _, err = providerFields(data, def, def.Role, common, role.Scope, nil); err != nil {
+		return err
+	}
+	if err := takeCommon(data, role, def); err != nil {
+		return err
+	}
+	if role.Type == typeStatic {
+		return takeStatic(data, role, old)
+	}
+	return takeDynamic(data, role, def)
+}
+
+// takeType sets the type, and refuses fields of the other one.
+func takeType(data *framework.FieldData, role *roleEntry, def provider.Definition) error {
+	if v, ok := data.GetOk("type"); ok {
+		role.Type = fieldText(v)
+	}
+	canMint := def.Life() == provider.LifeMint
+	switch {
+	case role.Type == "" && canMint:
+		role.Type = typeDynamic
+	case role.Type == "":
+		role.Type = typeStatic
+	case role.Type == typeDynamic && !canMint:
+		return invalidf("type: provider %s cannot mint keys on demand, so its roles are static", def.Name)
+	case role.Type != typeDynamic && role.Type != typeStatic:
+		return invalidf("type: use dynamic or static")
+	}
+	foreign := staticRoleFields
+	if role.Type == typeStatic {
+		foreign = dynamicRoleFields
+	}
+	for _, name := range foreign {
+		if _, ok := data.GetOk(name); ok {
+			return invalidf("%s does not apply to a %s role", name, role.Type)
+		}
+	}
+	return nil
+}
+
+func takeCommon(data *framework.FieldData, role *roleEntry, def provider.Definition) error {
+	if v, ok := data.GetOk("key_name_template"); ok {
+		role.KeyNameTemplate = fieldText(v)
+	}
+	if role.KeyNameTemplate != "" {
+		if _, err := expandName(role.KeyNameTemplate, nameInput{role.Name, role.Account, def.Name, "someone"}); err != nil {
+			return err
+		}
+	}
+	if v, ok := data.GetOk("metadata"); ok {
+		role.Metadata, _ = v.(map[string]string) //nolint:errcheck // the schema says pairs
+	}
+	if _, ok := data.GetOk("wrap_ttl"); ok {
+		role.WrapTTL = duration(data, "wrap_ttl")
+	}
+	if v, ok := data.GetOk("disabled"); ok {
+		role.Disabled, _ = v.(bool) //nolint:errcheck // the schema says bool
+	}
+	return nil
+}
+
+func takeDynamic(data *framework.FieldData, role *roleEntry, def provider.Definition) error {
+	// grace_period stays: a static key that the role had before still needs it.
+	role.RotationPeriod, role.RotationSchedule, role.RotationWindow = 0, "", 0
+	if _, ok := data.GetOk("ttl"); ok {
+		role.TTL = duration(data, "ttl")
+	}
+	if _, ok := data.GetOk("max_ttl"); ok {
+		role.MaxTTL = duration(data, "max_ttl")
+	}
+	if v, ok := data.GetOk("max_active"); ok {
+		role.MaxActive, _ = v.(int) //nolint:errcheck // the schema says int
+	}
+	switch {
+	case role.MaxActive < 0:
+		return invalidf("max_active: cannot be negative; 0 is no limit")
+	case role.MaxTTL > 0 && role.TTL > role.MaxTTL:
+		return invalidf("ttl: %s is longer than max_ttl, %s", role.TTL, role.MaxTTL)
+	case def.Expiry != nil && max(role.TTL, role.MaxTTL) > def.Expiry.Max-leaseMargin:
+		return invalidf("max_ttl: provider %s keeps a key for at most %s, and a lease must end %s before that", def.Name, def.Expiry.Max, leaseMargin)
+	}
+	return nil
+}
+
+func takeStatic(data *framework.FieldData, role, old *roleEntry) error {
+	role.TTL, role.MaxTTL, role.MaxActive = 0, 0, 0
+	_, newPeriod := data.GetOk("rotation_period")
+	schedule, newSchedule := data.GetOk("rotation_schedule")
+	if newPeriod {
+		role.RotationPeriod = duration(data, "rotation_period")
+	}
+	if newSchedule {
+		role.RotationSchedule = fieldText(schedule)
+	}
+	switch { // the one that was just given replaces the other
+	case newPeriod && newSchedule && role.RotationPeriod > 0 && role.RotationSchedule != "":
+		return invalidf("rotation_period and rotation_schedule exclude each other: give one of them")
+	case newPeriod && role.RotationPeriod > 0:
+		role.RotationSchedule, role.RotationWindow = "", 0
+	case newSchedule && role.RotationSchedule != "":
+		role.RotationPeriod = 0
+	}
+	if _, ok := data.GetOk("rotation_window"); ok {
+		role.RotationWindow = duration(data, "rotation_window")
+	}
+	if err := checkSchedule(role); err != nil {
+		return err
+	}
+	if _, ok := data.GetOk("grace_period"); ok {
+		role.GracePeriod = duration(data, "grace_period")
+	} else if old == nil || old.Type != typeStatic {
+		role.GracePeriod = defaultGrace
+		if role.RotationPeriod > 0 {
+			role.GracePeriod = min(defaultGrace, role.RotationPeriod/2)
+		}
+	}
+	if role.RotationPeriod > 0 && role.GracePeriod >= role.RotationPeriod {
+		return invalidf("grace_period: %s must be shorter than rotation_period, %s, or more than two keys would be live", role.GracePeriod, role.RotationPeriod)
+	}
+	return nil
+}
+
+func checkSchedule(role *roleEntry) error {
+	if role.RotationSchedule == "" {
+		if role.RotationWindow > 0 {
+			return invalidf("rotation_window belongs to rotation_schedule: give that too")
+		}
+		return nil
+	}
+	cron, err := sdkrotation.DefaultScheduler.Parse(role.RotationSchedule)
+	if err != nil {
+		return invalidf("rotation_schedule: five cron fields are expected (minute hour day month weekday), such as \"0 3 * * SAT\": %v", err)
+	}
+	if cron.Next(time.Now()).IsZero() {
+		return invalidf("rotation_schedule: %q never comes", role.RotationSchedule)
+	}
+	if role.RotationWindow > 0 {
+		if err := sdkrotation.DefaultScheduler.ValidateRotationWindow(int(role.RotationWindow.Seconds())); err != nil {
+			return invalidf("%w", err)
+		}
+	}
+	return nil
+}
+
+// otherHolder refuses a second role on the same two slots.
+func (b *Backend) otherHolder(ctx context.Context, s logical.Storage, role *roleEntry) error {
+	account, def, err := b.accountOf(ctx, s, role)
+	if err != nil || def.Resource == nil {
+		return err
+	}
+	mine := def.Resource(provider.Account{Fields: account.Fields}, role.Scope)
+	names, err := b.roles.list(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		other, err := b.roles.get(ctx, s, name)
+		if err != nil {
+			return err
+		}
+		if other == nil || other.Name == role.Name {
+			continue
+		}
+		a, err := b.accounts.get(ctx, s, other.Account)
+		if err != nil {
+			return err
+		}
+		if a != nil && a.Provider == account.Provider && def.Resource(provider.Account{Fields: a.Fields}, other.Scope) == mine {
+			return invalidf("role %q already holds the two keys of this resource: read creds/%s instead", other.Name, other.Name)
+		}
+	}
+	return nil
+}
+
+// storeRole stores a role while its account surely exists.
+func (b *Backend) storeRole(ctx context.Context, s logical.Storage, role *roleEntry) error {
+	unlock, err := b.accountLocks.lock(ctx, role.Account)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if a, err := b.accounts.get(ctx, s, role.Account); err != nil {
+		return err
+	} else if a == nil {
+		return invalidf("account %q was deleted meanwhile", role.Account)
+	}
+	if err := b.otherHolder(ctx, s, role); err != nil {
+		return err
+	}
+	return b.roles.put(ctx, s, role.Name, role)
+}
+
+// saveStatic stores a static role. One that has no key yet gets its first
+// before it is stored, so that a write that fails leaves no role behind; what it
+// leaves at the provider is on the ledger.
+func (b *Backend) saveStatic(ctx context.Context, s logical.Storage, role *roleEntry) error {
+	e, err := b.staticKeys.get(ctx, s, role.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { b.queue.at(roleItem(role.Name), time.Now()) }()
+	h, err := b.hold(ctx, s, role)
+	if err != nil {
+		return err
+	}
+	if e != nil || h.def.Life() == provider.LifeImport || role.Disabled || h.account.Disabled {
+		return b.storeRole(ctx, s, role) // a disabled one gets its key when it is enabled
+	}
+	if err := b.otherHolder(ctx, s, role); err != nil {
+		return err
+	}
+	// The caller may hang up; what has begun is brought to its end.
+	ctx, cancel := h.patient(ctx)
+	defer cancel()
+	land, err := h.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer land()
+	e, done, err := h.first(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.storeRole(ctx, s, h.role); err != nil {
+		done(false)
+		return err
+	}
+	err = b.staticKeys.put(ctx, s, role.Name, e)
+	done(err == nil)
+	return err
+}
+
+// saveDynamic stores a dynamic role. If it was static, its key is handed to the
+// ledger, to be withdrawn when its grace is over; roleDue finds a hand-over that
+// was cut off.
+func (b *Backend) saveDynamic(ctx context.Context, s logical.Storage, role, old *roleEntry) error {
+	if err := b.storeRole(ctx, s, role); err != nil {
+		return err
+	}
+	if old == nil || old.Type == typeDynamic {
+		return nil
+	}
+	b.queue.at(roleItem(role.Name), time.Now().Add(lastRetry)) // should we fail on the way
+	return b.endStatic(ctx, s, role, time.Now().UTC().Add(role.GracePeriod))
+}
+
+// endStatic moves the keys of a role that is static no more to the ledger, to
+// be withdrawn at a time, and deletes the role's key entry. A brought key stays
+// at the provider. The stored role already says that it is not static, or gone.
+func (b *Backend) endStatic(ctx context.Context, s logical.Storage, role *roleEntry, at time.Time) error {
+	e, err := b.staticKeys.get(ctx, s, role.Name)
+	if err != nil || e == nil {
+		return err
+	}
+	for _, v := range []*keyVersion{e.Current, e.Previous} {
+		if v == nil || v.Brought || v.ID == "" || b.ledger.get(v.Tag) != nil {
+			continue
+		}
+		l := leftover(role, v).with(stateLive)
+		l.Deadline = at
+		if v == e.Previous {
+			l.Deadline = earlier(at, e.Until)
+		}
+		if err := b.putLine(ctx, s, l); err != nil {
+			return err
+		}
+		b.queue.at(lineItem(l.Tag), l.Deadline)
+	}
+	if e.Attempt != nil {
+		h, err := b.hold(ctx, s, role)
+		if err != nil {
+			return err
+		}
+		if err := h.rotation().watch(ctx, *e.Attempt); err != nil {
+			return err
+		}
+	}
+	return b.staticKeys.delete(ctx, s, role.Name)
+}
+
+// deleteRole marks the role, hands its keys to the ledger, and has them
+// withdrawn at once as far as the provider answers.
+func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("name"))
+	if err := b.ledger.wait(ctx); err != nil {
+		return nil, err
+	}
+	lines, err := b.markAndRemove(ctx, req.Storage, name)
+	if err != nil || lines == nil {
+		return nil, err
+	}
+	left, reason := b.withdrawNow(ctx, req.Storage, lines)
+	if len(left) == 0 {
+		return nil, nil //nolint:nilnil // the framework's way to say done
+	}
+	resp := &logical.Response{}
+	resp.AddWarning("the role is deleted; " + plural(len(left), "key is", "keys are") + " still to be withdrawn, and the engine goes on trying: " + orPending(reason).Error())
+	return resp, nil
+}
+
+func (b *Backend) markAndRemove(ctx context.Context, s logical.Storage, name string) ([]*line, error) {
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	role, err := b.roles.get(ctx, s, name)
+	if err != nil || role == nil {
+		return nil, err
+	}
+	marked := *role
+	marked.Deleting = true
+	b.queue.at(roleItem(name), time.Now().Add(lastRetry)) // should we fail on the way
+	if err := b.roles.put(ctx, s, name, &marked); err != nil {
+		return nil, err
+	}
+	return b.removeRole(ctx, s, &marked)
+}
+
+// removeRole takes a role that is marked as deleting out of storage, ledger
+// lines first. The caller holds the role's lock. It returns those lines.
+func (b *Backend) removeRole(ctx context.Context, s logical.Storage, role *roleEntry) ([]*line, error) {
+	if err := b.endStatic(ctx, s, role, time.Now()); err != nil {
+		return nil, err
+	}
+	lines := b.ledger.ofRole(role.Name)
+	for _, l := range lines {
+		if l.State == stateLive && !b.ledger.inFlight(l.Tag) {
+			if err := b.withdrawLater(ctx, s, l); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return lines, b.roles.delete(ctx, s, role.Name)
+}

@@ -1,0 +1,109 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+func pathsRotateRole(b *Backend) []*framework.Path {
+	return []*framework.Path{{
+		Pattern: "rotate-role/" + namePattern("role"),
+		Fields: map[string]*framework.FieldSchema{
+			"role":         text("Name of a static role."),
+			"grace_period": seconds("How long the previous key goes on working, this time only; 0 kills it as soon as the new one is stored. Default: the role's."),
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: forwarded(b.rotateRole, "Rotate a static role now.", responds("The new key's number.", map[string]*framework.FieldSchema{
+				"version":          number("Number of the new key."),
+				"key_id":           text("The provider's name for the new key."),
+				"previous_key_id":  text("The key it replaces, while that still works."),
+				"previous_expires": moment("When that one is withdrawn."),
+			})),
+		},
+		HelpSynopsis: "Give a static role a new key now.",
+		HelpDescription: `
+The new key is minted, verified at the provider and stored; only then does the
+grace of the previous one begin. If a rotation is in its grace already, the elder
+of its two keys is withdrawn first: there are never more than two.
+
+503 means that the provider did not say what it did. Nothing is lost: the engine
+looks for what was made, withdraws it, and rotates then. status/<role> shows it.
+`,
+	}}
+}
+
+func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := fieldText(data.Get("role"))
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	role, err := b.staticRole(ctx, req.Storage, name, "rotate-role")
+	if err != nil {
+		return nil, err
+	}
+	var grace *time.Duration
+	if _, ok := data.GetOk("grace_period"); ok {
+		g := duration(data, "grace_period")
+		grace = &g
+	}
+	h, err := b.hold(ctx, req.Storage, role)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayServe(role, h.account); err != nil {
+		return nil, err
+	}
+	if h.def.Life() == provider.LifeImport {
+		return nil, errBrought
+	}
+	e, err := b.keyEntryOf(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if e.Request == req.ID && (e.Phase == phaseStable || e.Phase == phaseOverlap) {
+		return rotated(e), nil // this very request, sent again: its rotation is done
+	}
+	defer func() { b.queue.at(roleItem(name), time.Now()) }()
+	ctx, cancel := h.patient(ctx)
+	defer cancel()
+	if err := h.openStored(ctx); err != nil {
+		return nil, err
+	}
+	if err := h.rotation().rotate(ctx, e, req.ID, grace); err != nil {
+		if errors.Is(err, provider.ErrUnknown) {
+			err = fmt.Errorf("%w; the engine looks for the key that may have been made, withdraws it, and rotates then: see status/%s", err, name)
+		}
+		return nil, fmt.Errorf("rotating role %q: %w", name, err)
+	}
+	return rotated(e), nil
+}
+
+// rotated is the answer to rotate-role and import.
+func rotated(e *keyEntry) *logical.Response {
+	answer := map[string]any{"version": e.Version}
+	if e.Current != nil && e.Current.ID != "" {
+		answer["key_id"] = string(e.Current.ID)
+	}
+	describePrevious(answer, e)
+	resp := &logical.Response{Data: answer}
+	if e.LastError != "" {
+		resp.AddWarning("the new key is in service. About the previous one: " + e.LastError)
+	}
+	return resp
+}
+
+func describePrevious(answer map[string]any, e *keyEntry) {
+	if e.Previous != nil {
+		answer["previous_key_id"] = string(e.Previous.ID)
+		answer["previous_expires"] = e.Until.Format(time.RFC3339)
+	}
+}

@@ -1,0 +1,262 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// A phase is where a static role stands between two rotations.
+//
+//	empty ──────┐                        ┌──────────── grace over ───────────┐
+//	withdrawn ──┼── asked ──> minting ── key stored ──> overlap              │
+//	stable ─────┘                │       (no predecessor: straight to stable) │
+//	   ^                         └── provider said no ──> back to where it was │
+//	   └───────────────────────────────────────────────────────────────────────┘
+//
+// One stored entry holds the whole state and each arrow is one Put, made before
+// anything relies on it. So a crash leaves an entry that says what to look for.
+type phase string
+
+const (
+	// phaseEmpty: no key yet. An import-only role waits for one here.
+	phaseEmpty phase = "empty"
+	// phaseStable: one key.
+	phaseStable phase = "stable"
+	// phaseMinting: a key may exist at the provider that is not stored here.
+	phaseMinting phase = "minting"
+	// phaseOverlap: two keys, until the grace of the previous one is over.
+	phaseOverlap phase = "overlap"
+	// phaseWithdrawn: the leak switch was used; nothing is served.
+	phaseWithdrawn phase = "withdrawn"
+)
+
+// An issuer is what the steps of a rotation mean at one provider, for one role.
+type issuer interface {
+	// plan chooses a new attempt: its tag, and the slot where there are slots.
+	plan(e *keyEntry) (attempt, error)
+	// issue asks the provider once and seals what it gives.
+	issue(ctx context.Context, a attempt) (*keyVersion, provider.Secret, error)
+	// verify returns nil once the key works; it is patient with new keys.
+	verify(ctx context.Context, v *keyVersion, secret provider.Secret) error
+	// settle finds what an attempt whose outcome is unknown has left at the
+	// provider and withdraws it. sure is false if nothing was found but may
+	// still appear.
+	settle(ctx context.Context, a attempt) (sure bool, err error)
+	// watch leaves an attempt to the ledger, which goes on looking for it.
+	watch(ctx context.Context, a attempt) error
+	// retire withdraws a key now; one that is gone is success.
+	retire(ctx context.Context, v *keyVersion) error
+	// shed leaves a key to the ledger, to be withdrawn as soon as possible.
+	shed(ctx context.Context, v *keyVersion) error
+}
+
+// A rotation moves one static role's entry. It knows no Vault types. The
+// caller holds the role's lock, and passes entries that nobody else changes.
+type rotation struct {
+	issuer
+	save  func(context.Context, *keyEntry) error
+	grace time.Duration // the role's
+}
+
+// rotate gives the role a new key. Intent is stored before the provider is
+// asked; the new key is verified before it is stored, and stored before the
+// previous one is touched. grace, if not nil, replaces the role's once.
+func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grace *time.Duration) error {
+	if e.Phase == phaseMinting {
+		if grace == nil {
+			grace = e.Attempt.Grace
+		}
+		if err := r.resolve(ctx, e); err != nil {
+			return err
+		}
+	}
+	// At most two keys: the elder of an overlap goes before a third is made.
+	if e.Previous != nil {
+		if err := r.shed(ctx, e.Previous); err != nil && !errors.Is(err, provider.ErrUnsupported) {
+			return r.failed(ctx, e, err)
+		}
+		e.Previous, e.Until = nil, time.Time{}
+	}
+	a, err := r.plan(e)
+	if err != nil {
+		return err
+	}
+	a.Grace = grace
+	e.Phase, e.Attempt, e.Request = phaseMinting, &a, request
+	if err := r.save(ctx, e); err != nil {
+		return err
+	}
+
+	v, secret, err := r.issue(ctx, a)
+	if err != nil {
+		return r.refused(ctx, e, err)
+	}
+	if err := r.verify(ctx, v, secret); err != nil {
+		// Never served, so it can go at once. If it does not, the entry still
+		// says minting, and the tag is looked for.
+		if gone := r.retire(ctx, v); gone != nil {
+			return r.failed(ctx, e, errors.Join(err, gone))
+		}
+		e.rest()
+		return r.failed(ctx, e, err)
+	}
+	return r.adopt(ctx, e, v, grace)
+}
+
+// adopt makes v the current key, and begins the grace of the one before it.
+func (r *rotation) adopt(ctx context.Context, e *keyEntry, v *keyVersion, grace *time.Duration) error {
+	now := time.Now().UTC()
+	overlap := r.grace
+	if grace != nil {
+		overlap = *grace
+	}
+	e.Version++
+	v.Version = e.Version
+	e.Previous, e.Current, e.Attempt = e.Current, v, nil
+	e.LastRotation, e.Withdrawn = now, time.Time{}
+	e.Attempts, e.LastError, e.RetryAt = 0, "", time.Time{}
+	e.Phase, e.Until = phaseStable, time.Time{}
+	if e.Previous != nil {
+		e.Phase, e.Until = phaseOverlap, now.Add(overlap)
+	}
+	if err := r.save(ctx, e); err != nil {
+		return err
+	}
+	if e.Previous != nil && overlap <= 0 {
+		// The new key is in service: a failure to withdraw the old one shows in
+		// the entry, and is tried again, but is not a failed rotation.
+		_ = r.endOverlap(ctx, e) //nolint:errcheck // see above
+	}
+	return nil
+}
+
+// endOverlap withdraws the previous key. Its successor is stored.
+func (r *rotation) endOverlap(ctx context.Context, e *keyEntry) error {
+	err := r.retire(ctx, e.Previous)
+	note := ""
+	switch {
+	case errors.Is(err, provider.ErrUnsupported):
+		note = "the previous key (" + e.Previous.describe() + ") cannot be withdrawn by API: disable it at the provider"
+	case err != nil:
+		return r.failed(ctx, e, err)
+	}
+	e.Previous, e.Until, e.Phase = nil, time.Time{}, phaseStable
+	e.Attempts, e.LastError, e.RetryAt = 0, note, time.Time{}
+	return r.save(ctx, e)
+}
+
+// resolve finds out what became of the attempt of a crashed or cut-off mint,
+// before anything else is asked of the provider.
+func (r *rotation) resolve(ctx context.Context, e *keyEntry) error {
+	sure, err := r.settle(ctx, *e.Attempt)
+	if err != nil {
+		return r.failed(ctx, e, err)
+	}
+	if !sure {
+		if err := r.watch(ctx, *e.Attempt); err != nil {
+			return err
+		}
+	}
+	e.rest()
+	return nil
+}
+
+// withdraw is the leak switch: nothing is served from the first Put on, and
+// the ledger then holds every key and attempt until the provider has dropped it.
+// unreachable lists keys that only a person can disable.
+func (r *rotation) withdraw(ctx context.Context, e *keyEntry) (unreachable []string, err error) {
+	if e.Withdrawn.IsZero() {
+		e.Withdrawn = time.Now().UTC()
+	}
+	e.Phase = phaseWithdrawn
+	if err := r.save(ctx, e); err != nil {
+		return nil, err
+	}
+	for _, v := range []*keyVersion{e.Current, e.Previous} {
+		if v == nil {
+			continue
+		}
+		switch err := r.shed(ctx, v); {
+		case errors.Is(err, provider.ErrUnsupported):
+			unreachable = append(unreachable, v.describe())
+		case err != nil:
+			return unreachable, err
+		}
+	}
+	if e.Attempt != nil {
+		if err := r.watch(ctx, *e.Attempt); err != nil {
+			return unreachable, err
+		}
+	}
+	e.Current, e.Previous, e.Attempt, e.Until = nil, nil, nil, time.Time{}
+	e.Attempts, e.LastError, e.RetryAt = 0, "", time.Time{}
+	return unreachable, r.save(ctx, e)
+}
+
+// refused handles a failed create call: back to rest if nothing changed at the
+// provider, else stay in minting.
+func (r *rotation) refused(ctx context.Context, e *keyEntry, err error) error {
+	if nothingChanged(err) {
+		e.rest()
+	}
+	return r.failed(ctx, e, err)
+}
+
+// failed makes a failure visible and sets when to try again. A Put that fails
+// here loses only that: the entry on storage is still true.
+func (r *rotation) failed(ctx context.Context, e *keyEntry, err error) error {
+	e.Attempts++
+	e.LastError = err.Error()
+	e.RetryAt = time.Now().UTC().Add(retryDelay(e.Attempts, err))
+	return errors.Join(err, r.save(ctx, e))
+}
+
+// rest puts the entry where it belongs when nothing is under way.
+func (e *keyEntry) rest() {
+	e.Attempt = nil
+	switch {
+	case e.Current == nil && !e.Withdrawn.IsZero():
+		e.Phase = phaseWithdrawn
+	case e.Current == nil:
+		e.Phase = phaseEmpty
+	case e.Previous != nil:
+		e.Phase = phaseOverlap
+	default:
+		e.Phase = phaseStable
+	}
+}
+
+func (v *keyVersion) describe() string {
+	if v.ID == "" {
+		return "brought without a key_id"
+	}
+	return string(v.ID)
+}
+
+// nothingChanged reports whether the provider surely did nothing.
+func nothingChanged(err error) bool {
+	return errors.Is(err, provider.ErrRejected) || errors.Is(err, provider.ErrThrottled) ||
+		errors.Is(err, provider.ErrUnreachable)
+}
+
+// Delays between attempts: they double from the first to the last, and vary by
+// a quarter so that roles that failed together do not return together.
+const (
+	firstRetry = 2 * time.Second
+	lastRetry  = 10 * time.Minute
+)
+
+// retryDelay is how long to wait after the given number of failures in a row;
+// never less than the provider asked for.
+func retryDelay(failures int, err error) time.Duration {
+	d := lastRetry
+	if failures < 10 {
+		d = min(lastRetry, firstRetry<<max(0, failures-1))
+	}
+	d += time.Duration((rand.Float64() - 0.5) / 2 * float64(d)) //nolint:gosec // spreads load; nothing secret depends on it
+	return max(d, provider.RetryAfter(err))
+}

@@ -1,0 +1,218 @@
+package backend
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/helper/template"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// A session is an account opened for one operation: its secrets are in memory
+// until the operation ends.
+type session struct {
+	def    provider.Definition
+	client *provider.Client
+	secret provider.Account
+	keys   provider.Keys
+}
+
+func (x *session) minter() provider.Minter    { return x.def.Mint(x.client, x.secret) }
+func (x *session) slots() provider.TwoSlotter { return x.def.TwoSlot(x.client, x.secret) }
+func (x *session) owners() provider.Owners    { return x.def.Owner.Open(x.client, x.secret) }
+
+// sameResource reports whether two scopes lie on the same two slots.
+func (x *session) sameResource(a, b provider.Scope) bool {
+	return x.def.Resource(x.secret, a) == x.def.Resource(x.secret, b)
+}
+
+// makesOwner reports whether the engine makes what the role's keys hang on.
+func (x *session) makesOwner(r *roleEntry) bool {
+	return x.def.Owner != nil && r.Scope[x.def.Owner.Field] == ""
+}
+
+func baseURL(d provider.Definition, a *accountEntry) string {
+	if a.BaseURL != "" {
+		return a.BaseURL
+	}
+	return d.BaseURL
+}
+
+// clients keeps one HTTP client an account, with its connections and its rate
+// limit, as long as the account's settings stay the same.
+type clients struct {
+	mu        sync.Mutex
+	m         map[string]pooled
+	transport http.RoundTripper // nil: the network
+}
+
+type pooled struct {
+	options provider.Options
+	client  *provider.Client
+}
+
+func (c *clients) get(name string, o provider.Options) (*provider.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, ok := c.m[name]
+	if ok && old.options == o {
+		return old.client, nil
+	}
+	key := o
+	o.Transport = c.transport
+	fresh, err := provider.NewClient(o)
+	if err != nil {
+		return nil, problemf(statusInvalid, "%w", err)
+	}
+	if ok {
+		old.client.Close()
+	}
+	if c.m == nil {
+		c.m = map[string]pooled{}
+	}
+	c.m[name] = pooled{key, fresh}
+	return fresh, nil
+}
+
+func (c *clients) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, ok := c.m[name]; ok {
+		old.client.Close()
+		delete(c.m, name)
+	}
+}
+
+func (c *clients) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, p := range c.m {
+		p.client.Close()
+		delete(c.m, name)
+	}
+}
+
+// session opens a stored account.
+func (b *Backend) session(ctx context.Context, s logical.Storage, a *accountEntry) (*session, error) {
+	secrets, err := b.accountSecrets(ctx, s, a)
+	if err != nil {
+		return nil, fmt.Errorf("opening account %q: %w", a.Name, err)
+	}
+	return b.newSession(ctx, s, a, secrets)
+}
+
+// newSession makes a session of an account that need not be stored yet.
+func (b *Backend) newSession(ctx context.Context, s logical.Storage, a *accountEntry, secrets map[string]string) (*session, error) {
+	def, ok := provider.Lookup(a.Provider)
+	if !ok {
+		return nil, problemf(statusConflict, "account %q is for provider %q, which this build does not have", a.Name, a.Provider)
+	}
+	cfg, err := b.settings(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	client, err := b.clients.get(a.Name, provider.Options{
+		BaseURL:           baseURL(def, a),
+		CACert:            a.CACert,
+		RequestsPerSecond: a.RequestsPerSecond,
+		Timeout:           cfg.ProviderTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	account := provider.Account{Fields: maps.Clone(a.Fields), Secrets: make(map[string]provider.Secret, len(secrets))}
+	if account.Fields == nil {
+		account.Fields = map[string]string{}
+	}
+	for name, v := range secrets {
+		account.Secrets[name] = provider.NewSecret(v)
+	}
+	return &session{def: def, client: client, secret: account, keys: def.Open(client, account)}, nil
+}
+
+// accountSecrets opens the provider's secret fields of a stored account.
+func (b *Backend) accountSecrets(ctx context.Context, s logical.Storage, a *accountEntry) (map[string]string, error) {
+	if a.Sealed == "" {
+		return nil, nil
+	}
+	if _, err := b.settings(ctx, s); err != nil {
+		return nil, err
+	}
+	raw, err := b.keyring.Open(ctx, s, a.storagePath(), a.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(raw)
+	var secrets map[string]string
+	if err := json.Unmarshal(raw, &secrets); err != nil {
+		return nil, fmt.Errorf("the sealed part of account %q is damaged", a.Name)
+	}
+	return secrets, nil
+}
+
+// longestTag bounds a tag where the provider sets no limit of its own.
+const longestTag = 100
+
+// nameInput is what a key_name_template can use.
+type nameInput struct {
+	RoleName, Account, Provider, DisplayName string
+}
+
+var notInTag = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
+
+// newTag makes the name that a key will bear at the provider:
+// <name>-<mount>-<random>. The name is the role's key_name_template, by default
+// "vault-<role>"; the mount part says who made it, the random part which one it is.
+func (b *Backend) newTag(r *roleEntry, def provider.Definition, displayName string) (provider.Tag, error) {
+	name := "vault-" + r.Name
+	if r.KeyNameTemplate != "" {
+		var err error
+		name, err = expandName(r.KeyNameTemplate, nameInput{r.Name, r.Account, def.Name, displayName})
+		if err != nil {
+			return "", err
+		}
+	}
+	unique := "-" + mountMark(b.uuid) + "-" + strings.ToLower(rand.Text()[:16])
+	limit := def.MaxName
+	if limit == 0 || limit > longestTag {
+		limit = longestTag
+	}
+	if room := limit - len(unique); len(name) > room {
+		name = name[:max(0, room)]
+	}
+	return provider.Tag(strings.Trim(name, "-.") + unique), nil
+}
+
+func expandName(text string, in nameInput) (string, error) {
+	t, err := template.NewTemplate(template.Template(text))
+	if err != nil {
+		return "", invalidf("key_name_template: %v", err)
+	}
+	name, err := t.Generate(in)
+	if err != nil {
+		return "", invalidf("key_name_template: %v; it can use .RoleName, .Account, .Provider and .DisplayName", err)
+	}
+	return notInTag.ReplaceAllString(name, "-"), nil
+}
+
+// mountMark is eight characters that all names made by this mount share.
+func mountMark(uuid string) string {
+	sum := sha256.Sum256([]byte(uuid))
+	return hex.EncodeToString(sum[:4])
+}
+
+// leaseMargin is how much longer than its longest lease a key may live at the
+// provider: time for Vault's own revocation to come first.
+const leaseMargin = 5 * time.Minute

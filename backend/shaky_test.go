@@ -1,0 +1,74 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+var errStorage = errors.New("storage is away")
+
+// shakyStorage is storage in memory whose n-th write fails, before or after it
+// took effect, as a full disk, a lost answer or a crash would make it.
+type shakyStorage struct {
+	logical.InmemStorage
+
+	dead atomic.Bool // the process that uses it is gone
+
+	mu     sync.Mutex
+	writes int
+	bad    int // which write fails; 0: none
+	after  bool
+	// down keeps failing after the first failure, as a crashed process does.
+	down    bool
+	failing bool
+}
+
+func (s *shakyStorage) plan(bad int, after bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes, s.bad, s.after, s.failing = 0, bad, after, false
+}
+
+// reached reports whether the planned failure has happened.
+func (s *shakyStorage) reached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bad > 0 && s.writes >= s.bad
+}
+
+func (s *shakyStorage) act(do func() error) error {
+	if s.dead.Load() {
+		return errStorage
+	}
+	s.mu.Lock()
+	s.writes++
+	hit := s.bad > 0 && s.writes == s.bad
+	if hit && s.down {
+		s.failing = true
+	}
+	late := s.after
+	failing := s.failing && !hit
+	s.mu.Unlock()
+	if failing || hit && !late {
+		return errStorage
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if hit {
+		return errStorage
+	}
+	return nil
+}
+
+func (s *shakyStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
+	return s.act(func() error { return s.InmemStorage.Put(ctx, e) })
+}
+
+func (s *shakyStorage) Delete(ctx context.Context, path string) error {
+	return s.act(func() error { return s.InmemStorage.Delete(ctx, path) })
+}

@@ -1,0 +1,314 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// A holder is a static role with everything a step of its rotation needs. It
+// is made under the role's lock and used under it.
+type holder struct {
+	b       *Backend
+	storage logical.Storage
+	role    *roleEntry
+	account *accountEntry
+	def     provider.Definition
+	config  mountConfig
+	session *session // nil until opened: handing keys to the ledger needs none
+}
+
+// hold finds what belongs to a static role. The caller holds the role's lock.
+func (b *Backend) hold(ctx context.Context, s logical.Storage, role *roleEntry) (*holder, error) {
+	account, def, err := b.accountOf(ctx, s, role)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := b.settings(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return &holder{b: b, storage: s, role: role, account: account, def: def, config: *cfg}, nil
+}
+
+// patient is a context for an operation that is brought to its end even if the
+// caller hangs up: long enough for its calls and for a new key to start working.
+func (h *holder) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), h.config.VerifyTimeout+3*h.config.ProviderTimeout)
+}
+
+// open unseals the account's admin credential, and makes the owner of the
+// role's keys if it has none yet. The caller stores h.role, then calls land.
+func (h *holder) open(ctx context.Context) (land func(), err error) {
+	h.session, err = h.b.session(ctx, h.storage, h.account)
+	if err != nil || h.role.Owner != nil || !h.session.makesOwner(h.role) {
+		return func() {}, err
+	}
+	owner, land, err := h.b.makeOwner(ctx, h.storage, h.session, h.role)
+	if err != nil {
+		return nil, err
+	}
+	role := *h.role
+	role.Owner = owner
+	h.role = &role
+	return land, nil
+}
+
+// openStored is open for a role that is stored already.
+func (h *holder) openStored(ctx context.Context) error {
+	before := h.role
+	land, err := h.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer land()
+	if h.role != before {
+		return h.b.roles.put(ctx, h.storage, h.role.Name, h.role)
+	}
+	return nil
+}
+
+// rotation is the state machine over this role's stored entry.
+func (h *holder) rotation() *rotation {
+	r := &rotation{grace: h.role.GracePeriod, save: h.save}
+	switch h.def.Life() {
+	case provider.LifeMint:
+		r.issuer = minted{h}
+	case provider.LifeTwoSlot:
+		r.issuer = slotted{h}
+	case provider.LifeImport:
+		r.issuer = brought{h}
+	}
+	return r
+}
+
+// save stores a copy, so that readers never see an entry being changed.
+func (h *holder) save(ctx context.Context, e *keyEntry) error {
+	return h.b.staticKeys.put(ctx, h.storage, h.role.Name, e.clone())
+}
+
+// seal makes a key version of what a provider or a person gave.
+func (h *holder) seal(ctx context.Context, k provider.Key, tag provider.Tag) (*keyVersion, error) {
+	blob, err := h.b.keyring.Seal(ctx, h.storage, keyPrefix+h.role.Name, []byte(k.Secret.Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("sealing the new key: %w", err)
+	}
+	return &keyVersion{
+		Tag: tag, ID: k.ID, Secret: blob, Base: k.Base,
+		Created: time.Now().UTC(), Expires: k.Expires,
+		Scope: h.role.place(h.def),
+	}, nil
+}
+
+// verify asks the provider whether a key works until it says yes or the mount's
+// verify_timeout is over: new keys take time to be known everywhere.
+func (h *holder) verify(ctx context.Context, v *keyVersion, secret provider.Secret) error {
+	ctx, cancel := context.WithTimeout(ctx, h.config.VerifyTimeout)
+	defer cancel()
+	wait := 100 * time.Millisecond
+	for {
+		err := h.session.keys.Verify(ctx, v.Scope, secret)
+		if err == nil {
+			return nil
+		}
+		wait = max(min(2*wait, 5*time.Second), provider.RetryAfter(err))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fmt.Errorf("the new key did not work within %s: %w", h.config.VerifyTimeout, notProven(err))
+		}
+	}
+}
+
+// notProven keeps a refusal and turns everything else, our own deadline
+// included, into "could not be found out".
+func notProven(err error) error {
+	if errors.Is(err, provider.ErrDead) {
+		return err
+	}
+	return fmt.Errorf("%w: %v", provider.ErrUnreachable, err) //nolint:errorlint // one kind only, or the caller could not tell
+}
+
+func (h *holder) retire(ctx context.Context, v *keyVersion) error {
+	if v.ID == "" {
+		return fmt.Errorf("withdrawing a key without key_id: %w", provider.ErrUnsupported)
+	}
+	return h.session.keys.Revoke(ctx, v.Scope, v.ID)
+}
+
+func (h *holder) shed(ctx context.Context, v *keyVersion) error {
+	if v.ID == "" {
+		return fmt.Errorf("withdrawing a key without key_id: %w", provider.ErrUnsupported)
+	}
+	return h.b.withdrawLater(ctx, h.storage, leftover(h.role, v))
+}
+
+// leftover is the ledger line of a key that leaves its role.
+func leftover(role *roleEntry, v *keyVersion) *line {
+	return &line{
+		Account: role.Account, Tag: v.Tag, Kind: lineKey, State: stateWithdrawing,
+		Role: role.Name, ID: string(v.ID), Scope: v.Scope, Created: time.Now().UTC(), Expires: v.Expires,
+	}
+}
+
+// watch is for lives whose attempts are found by their tag.
+func (h *holder) watch(ctx context.Context, a attempt) error {
+	l := &line{
+		Account: h.role.Account, Tag: a.Tag, Kind: lineKey, State: stateUnresolved,
+		Role: h.role.Name, Scope: h.role.place(h.def), Created: a.Asked,
+	}
+	return h.b.leaveLine(ctx, h.storage, l)
+}
+
+// minted issues keys of providers that create any number of them.
+type minted struct{ *holder }
+
+func (m minted) plan(*keyEntry) (attempt, error) {
+	tag, err := m.b.newTag(m.role, m.def, "")
+	return attempt{Tag: tag, Asked: time.Now().UTC()}, err
+}
+
+func (m minted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Secret, error) {
+	k, err := m.session.minter().Mint(ctx, provider.Order{Tag: a.Tag, Scope: m.role.place(m.def)})
+	if err != nil {
+		return nil, provider.Secret{}, fmt.Errorf("minting for role %q: %w", m.role.Name, err)
+	}
+	v, err := m.seal(ctx, k, a.Tag)
+	return v, k.Secret, err
+}
+
+func (m minted) settle(ctx context.Context, a attempt) (bool, error) {
+	return m.b.sweep(ctx, m.session, m.role.place(m.def), a.Tag)
+}
+
+// slotted issues keys of providers with two fixed slots.
+type slotted struct{ *holder }
+
+// plan takes the slot that is not current: regenerating kills a slot's value
+// at once, so the current one is never touched.
+func (m slotted) plan(e *keyEntry) (attempt, error) {
+	tag, err := m.b.newTag(m.role, m.def, "")
+	slot := m.def.Slots[0]
+	if e.Current != nil && e.Current.ID == slot {
+		slot = m.def.Slots[1]
+	}
+	return attempt{Tag: tag, Slot: slot, Asked: time.Now().UTC()}, err
+}
+
+func (m slotted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Secret, error) {
+	k, err := m.session.slots().Regenerate(ctx, m.role.place(m.def), a.Slot)
+	if err != nil {
+		return nil, provider.Secret{}, fmt.Errorf("regenerating %s for role %q: %w", a.Slot, m.role.Name, err)
+	}
+	v, err := m.seal(ctx, k, a.Tag)
+	return v, k.Secret, err
+}
+
+// settle has nothing to look for: nobody was given the slot's value, and the
+// next attempt replaces it whatever it is.
+func (m slotted) settle(context.Context, attempt) (bool, error) { return true, nil }
+
+// watch leaves the slot to the ledger, which regenerates it once more.
+func (m slotted) watch(ctx context.Context, a attempt) error {
+	return m.shed(ctx, &keyVersion{Tag: a.Tag, ID: a.Slot, Scope: m.role.place(m.def)})
+}
+
+// brought keeps keys that people make: it never asks for one.
+type brought struct{ *holder }
+
+var errBrought = problemf(statusConflict, "this provider has no API that makes keys: make one in its console and bring it with import/<role>")
+
+func (m brought) plan(*keyEntry) (attempt, error) { return attempt{}, errBrought }
+
+func (m brought) issue(context.Context, attempt) (*keyVersion, provider.Secret, error) {
+	return nil, provider.Secret{}, errBrought
+}
+
+func (m brought) settle(context.Context, attempt) (bool, error) { return true, nil }
+
+// first gives a static role its first key. Until the role is stored the ledger
+// alone knows of it; the caller stores role and entry, then calls done. Should
+// it not get that far, it calls done with false and the key is withdrawn.
+func (h *holder) first(ctx context.Context) (e *keyEntry, done func(stored bool), err error) {
+	switch h.def.Life() {
+	case provider.LifeMint:
+		return h.firstMinted(ctx)
+	case provider.LifeTwoSlot:
+		e, err = h.takeOver(ctx)
+		return e, func(bool) {}, err
+	default:
+		return nil, func(bool) {}, nil // waits for import/<role>
+	}
+}
+
+func (h *holder) firstMinted(ctx context.Context) (*keyEntry, func(bool), error) {
+	tag, err := h.b.newTag(h.role, h.def, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	l := &line{
+		Account: h.role.Account, Tag: tag, Kind: lineKey, State: stateIntent,
+		Role: h.role.Name, Scope: h.role.place(h.def), Created: time.Now().UTC(),
+	}
+	k, land, err := h.b.ask(ctx, h.storage, h.session, l, 0, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	done := func(stored bool) {
+		if stored && h.b.ledger.drop(ctx, h.storage, l) == nil {
+			land()
+			return
+		}
+		land() // what is still on the ledger is looked into from now on
+		h.b.queue.at(lineItem(tag), time.Now())
+	}
+	v, err := h.seal(ctx, k, tag)
+	if err == nil {
+		err = h.verify(ctx, v, k.Secret)
+	}
+	if err != nil {
+		done(false)
+		return nil, nil, err
+	}
+	v.Version = 1
+	return h.born(v), done, nil
+}
+
+// takeOver begins with the first slot as it is. Regenerating it would cut off
+// whoever uses it today, and the engine changes no key that it did not make:
+// the first rotation takes the other slot.
+func (h *holder) takeOver(ctx context.Context) (*keyEntry, error) {
+	scope := h.role.place(h.def)
+	k, err := h.session.slots().Read(ctx, scope, h.def.Slots[0])
+	if err != nil {
+		return nil, fmt.Errorf("reading %s for role %q: %w", h.def.Slots[0], h.role.Name, err)
+	}
+	pending := h.b.ledger.filter(func(l *line) bool {
+		return l.Account == h.role.Account && l.ID == string(k.ID) && h.session.sameResource(l.Scope, scope)
+	})
+	if len(pending) > 0 {
+		return nil, problemf(statusConflict, "%s of this resource is still being withdrawn: try again when keys/%s no longer lists it", k.ID, h.role.Account)
+	}
+	tag, err := h.b.newTag(h.role, h.def, "")
+	if err != nil {
+		return nil, err
+	}
+	v, err := h.seal(ctx, k, tag)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.verify(ctx, v, k.Secret); err != nil {
+		return nil, err
+	}
+	v.Version, v.Brought = 1, true
+	return h.born(v), nil
+}
+
+func (h *holder) born(v *keyVersion) *keyEntry {
+	return &keyEntry{Phase: phaseStable, Version: 1, Current: v, LastRotation: v.Created}
+}

@@ -1,0 +1,304 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
+)
+
+// ask is the only place where a key is asked for outside a rotation. The line
+// is stored before the provider is called; whatever fails after that leaves the
+// line, and workLine finds out and cleans up. There is no other recovery.
+//
+// On success the line is still an intent, and in flight until land is called:
+// the caller stores what it was given first. limit is the role's max_active.
+func (b *Backend) ask(ctx context.Context, s logical.Storage, x *session, l *line, lifetime time.Duration, limit int) (k provider.Key, land func(), err error) {
+	land = b.ledger.fly(l.Tag)
+	if err := b.ledger.open(ctx, s, l, limit); err != nil {
+		land()
+		b.queue.at(lineItem(l.Tag), time.Now())
+		return k, nil, err
+	}
+	k, err = x.minter().Mint(ctx, provider.Order{Tag: l.Tag, Scope: l.Scope, Lifetime: lifetime})
+	if err != nil {
+		b.unanswered(ctx, s, l, err)
+		land()
+		return k, nil, fmt.Errorf("minting for role %q: %w", l.Role, err)
+	}
+	return k, land, nil
+}
+
+// makeOwner makes what a role's keys hang on at the provider, under a line like
+// a key. The line lives as long as its role does; workLine asks the stored role
+// whether it is in use. land is as in ask.
+func (b *Backend) makeOwner(ctx context.Context, s logical.Storage, x *session, role *roleEntry) (ref *ownerRef, land func(), err error) {
+	tag, err := b.newTag(role, x.def, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	l := &line{
+		Account: role.Account, Tag: tag, Kind: lineOwner, State: stateIntent,
+		Role: role.Name, Scope: role.place(x.def), Created: time.Now().UTC(),
+	}
+	fly := b.ledger.fly(tag)
+	land = func() {
+		fly()
+		b.queue.at(lineItem(tag), time.Now())
+	}
+	if err := b.ledger.open(ctx, s, l, 0); err != nil {
+		land()
+		return nil, nil, err
+	}
+	id, err := x.owners().Create(ctx, l.Scope, tag)
+	if err != nil {
+		b.unanswered(ctx, s, l, err)
+		land()
+		return nil, nil, fmt.Errorf("making the %s of role %q: %w", x.def.Owner.Field, role.Name, err)
+	}
+	live := l.with(stateLive)
+	live.ID = id
+	if err := b.putLine(ctx, s, live); err != nil {
+		land()
+		return nil, nil, err
+	}
+	return &ownerRef{ID: id, Tag: tag}, land, nil
+}
+
+// unanswered closes a line whose create call failed: nothing is there, or
+// nobody knows. Storage errors leave an intent, which says the same.
+func (b *Backend) unanswered(ctx context.Context, s logical.Storage, l *line, err error) {
+	ctx = context.WithoutCancel(ctx) // the caller may have hung up: that is no reason to forget
+	if nothingChanged(err) {
+		if b.ledger.drop(ctx, s, l) == nil {
+			return
+		}
+	} else if err := b.ledger.put(ctx, s, l.with(stateUnresolved)); err != nil {
+		b.Logger().Warn("an unknown outcome stays on the ledger as an intent", "tag", l.Tag, "error", err)
+	}
+	b.queue.at(lineItem(l.Tag), time.Now())
+}
+
+// putLine stores a line that its caller works on. If that fails the line may be
+// stored all the same, and the queue looks after it.
+func (b *Backend) putLine(ctx context.Context, s logical.Storage, l *line) error {
+	err := b.ledger.put(ctx, s, l)
+	if err != nil {
+		b.queue.at(lineItem(l.Tag), time.Now().Add(firstRetry))
+	}
+	return err
+}
+
+// leaveLine stores a line and leaves it to the queue.
+func (b *Backend) leaveLine(ctx context.Context, s logical.Storage, l *line) error {
+	defer func() { b.queue.at(lineItem(l.Tag), time.Now()) }()
+	return b.ledger.put(ctx, s, l)
+}
+
+// withdrawLater marks a line to go. Marking it again is harmless.
+func (b *Backend) withdrawLater(ctx context.Context, s logical.Storage, l *line) error {
+	return b.leaveLine(ctx, s, l.with(stateWithdrawing))
+}
+
+// withdrawNow works lines off at once, side by side, and returns those that are
+// still there with the first reason. They stay in the queue.
+func (b *Backend) withdrawNow(ctx context.Context, s logical.Storage, lines []*line) (left []*line, reason error) {
+	const sideBySide = 16
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		gate = make(chan struct{}, sideBySide)
+	)
+	for _, l := range lines {
+		gate <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-gate }()
+			_, err := b.workLine(ctx, s, l.Tag)
+			if rest := b.ledger.get(l.Tag); rest != nil && rest.State != stateLive {
+				mu.Lock()
+				defer mu.Unlock()
+				left = append(left, rest)
+				if reason == nil {
+					reason = err
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return left, reason
+}
+
+// workLine brings one line nearer to its end: it settles an unknown outcome,
+// withdraws what must go, and drops the line when nothing is left. It returns
+// when to look again; zero means not before something else happens. Working
+// the same line twice does no harm.
+func (b *Backend) workLine(ctx context.Context, s logical.Storage, tag provider.Tag) (again time.Time, err error) {
+	unlock, err := b.lineLocks.lock(ctx, string(tag))
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer unlock()
+	l := b.ledger.get(tag)
+	if l == nil || b.ledger.inFlight(tag) {
+		return time.Time{}, nil
+	}
+	if l.State == stateLive {
+		l, again, err = b.overdue(ctx, s, l)
+		if l == nil || err != nil {
+			return again, b.stumble(tag, err)
+		}
+	}
+	again, err = b.finish(ctx, s, l)
+	return again, b.stumble(tag, err)
+}
+
+func (b *Backend) stumble(tag provider.Tag, err error) error {
+	if err != nil {
+		b.ledger.stumbled(tag, err)
+	}
+	return err
+}
+
+// overdue decides whether a live line must go; if so it is marked, and returned.
+func (b *Backend) overdue(ctx context.Context, s logical.Storage, l *line) (*line, time.Time, error) {
+	if l.Kind == lineOwner {
+		role, err := b.roles.get(ctx, s, l.Role)
+		if err != nil || role != nil && role.Owner != nil && role.Owner.Tag == l.Tag {
+			return nil, time.Time{}, err
+		}
+	} else if time.Now().Before(l.Deadline) {
+		return nil, l.Deadline, nil
+	}
+	l = l.with(stateWithdrawing)
+	return l, time.Time{}, b.putLine(ctx, s, l)
+}
+
+// finish withdraws at the provider what a line stands for.
+func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again time.Time, err error) {
+	account, err := b.accounts.get(ctx, s, l.Account)
+	if err != nil {
+		return again, err
+	}
+	if account == nil {
+		return again, problemf(statusConflict, "account %q is gone, so its key %s cannot be withdrawn: write the account again", l.Account, l.Tag)
+	}
+	x, err := b.session(ctx, s, account)
+	if err != nil {
+		return again, err
+	}
+	if l.Kind == lineKey {
+		free, used, err := b.inUse(ctx, s, x, l)
+		if err != nil {
+			return again, err
+		}
+		defer free()
+		if used {
+			return again, b.ledger.drop(ctx, s, l)
+		}
+	}
+	sure, err := b.erase(ctx, x, l)
+	if err != nil {
+		return again, err
+	}
+	if !sure {
+		cfg, err := b.settings(ctx, s)
+		if err != nil {
+			return again, err
+		}
+		if end := l.Created.Add(cfg.SettleAfter); time.Now().Before(end) {
+			return earlier(time.Now().Add(lookAgain), end), nil
+		}
+	}
+	return again, b.ledger.drop(ctx, s, l)
+}
+
+// lookAgain is how often an attempt is looked for while it may still appear.
+const lookAgain = 15 * time.Second
+
+// inUse asks the stored static role before a leftover is touched: a crash may
+// have left a line behind for a key that was stored as current after all. For
+// slots it also holds the role's lock until free is called, since the role
+// could take the slot into use meanwhile.
+func (b *Backend) inUse(ctx context.Context, s logical.Storage, x *session, l *line) (free func(), used bool, err error) {
+	free = func() {}
+	twoSlot := x.def.Life() == provider.LifeTwoSlot
+	if twoSlot {
+		if free, err = b.roleLocks.lock(ctx, l.Role); err != nil {
+			return nil, false, err
+		}
+	}
+	used, err = b.holds(ctx, s, l, twoSlot)
+	if err != nil {
+		free()
+		return nil, false, err
+	}
+	return free, used, nil
+}
+
+// holds reports whether a static role in service holds the key of a line.
+func (b *Backend) holds(ctx context.Context, s logical.Storage, l *line, twoSlot bool) (bool, error) {
+	role, err := b.roles.get(ctx, s, l.Role)
+	if err != nil || role == nil || role.Deleting || role.Type != typeStatic {
+		return false, err
+	}
+	e, err := b.staticKeys.get(ctx, s, l.Role)
+	if err != nil || e == nil || e.Phase == phaseWithdrawn {
+		return false, err
+	}
+	if twoSlot { // a slot in use holds another value than the one that had to go
+		return e.Current != nil && string(e.Current.ID) == l.ID || e.Previous != nil && string(e.Previous.ID) == l.ID, nil
+	}
+	if e.Previous != nil && e.Previous.Tag == l.Tag {
+		return l.State != stateWithdrawing, nil // its grace was cut short by a further rotation
+	}
+	return e.Current != nil && e.Current.Tag == l.Tag, nil
+}
+
+// erase makes the provider forget what a line stands for. sure is false if it
+// was looked for by its tag, not found, and may still appear.
+func (b *Backend) erase(ctx context.Context, x *session, l *line) (sure bool, err error) {
+	switch {
+	case l.Kind == lineOwner && l.ID == "":
+		ids, err := x.owners().Find(ctx, l.Scope, l.Tag)
+		for _, id := range ids {
+			err = errors.Join(err, x.owners().Delete(ctx, l.Scope, id))
+		}
+		return len(ids) > 0, err
+	case l.Kind == lineOwner:
+		return true, x.owners().Delete(ctx, l.Scope, l.ID)
+	case l.ID == "":
+		return b.sweep(ctx, x, l.Scope, l.Tag)
+	}
+	err = x.keys.Revoke(ctx, l.Scope, provider.KeyID(l.ID))
+	if errors.Is(err, provider.ErrUnsupported) {
+		b.Logger().Warn("a key cannot be withdrawn by API: disable it at the provider", "account", l.Account, "key_id", l.ID)
+		return true, nil
+	}
+	return true, err
+}
+
+// sweep withdraws every key named tag. found false means that there was none.
+func (b *Backend) sweep(ctx context.Context, x *session, scope provider.Scope, tag provider.Tag) (found bool, err error) {
+	ids, err := x.minter().Find(ctx, scope, tag)
+	if err != nil {
+		return false, fmt.Errorf("looking for %s: %w", tag, err)
+	}
+	for _, id := range ids {
+		if err := x.keys.Revoke(ctx, scope, id); err != nil {
+			return true, fmt.Errorf("withdrawing %s: %w", tag, err)
+		}
+	}
+	return len(ids) > 0, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,231 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider/providertest"
+)
+
+// A world is a mount, its storage and the vendors, in a synctest bubble: time
+// passes only by pass.
+type world struct {
+	t       *testing.T
+	cloud   *providertest.Cloud
+	storage *shakyStorage
+	b       *Backend
+	log     *logBuffer
+	request int
+
+	brought string           // a person's key, which nobody may touch
+	next    providertest.Key // to be imported
+	held    *logical.Secret  // a lease
+}
+
+// inWorld runs a test in a world whose mount is sealed by the barrier.
+func inWorld(t *testing.T, f func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f(newWorld(t))
+	})
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, cloud: providertest.New(providertest.Options{}), storage: &shakyStorage{}, log: &logBuffer{}}
+	w.start()
+	t.Cleanup(func() {
+		w.stop()
+		if t.Failed() {
+			t.Log("the mount's log:\n" + w.log.String())
+		}
+	})
+	w.must(logical.UpdateOperation, "config", map[string]any{"encryption": "barrier"})
+	return w
+}
+
+// start makes the backend from storage, as Vault does.
+func (w *world) start() {
+	w.t.Helper()
+	conf := &logical.BackendConfig{
+		StorageView: w.storage,
+		Logger:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: w.log}),
+		System:      &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 32 * 24 * time.Hour},
+		BackendUUID: "5f1f7a3e-mount",
+	}
+	w.b = newBackend(conf)
+	w.b.clients.transport = w.cloud.Transport()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	if err := w.b.Setup(ctx, conf); err != nil {
+		w.t.Fatal(err)
+	}
+	cancel() // as Vault does when Setup returns
+	if err := w.b.Initialize(w.t.Context(), &logical.InitializationRequest{Storage: w.storage}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) stop() {
+	w.b.Cleanup(w.t.Context())
+}
+
+// crash loses everything but storage and what the vendors hold.
+func (w *world) crash() {
+	w.storage.dead.Store(true) // whatever the old process still writes is lost
+	w.stop()
+	w.storage.dead.Store(false)
+	w.storage.plan(0, false)
+	w.start()
+}
+
+// pass lets time go by, and what is due then happen.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (w *world) call(op logical.Operation, path string, data map[string]any) (*logical.Response, error) {
+	w.request++
+	return w.send(&logical.Request{ID: fmt.Sprintf("request-%d", w.request), Operation: op, Path: path, Data: maps.Clone(data)})
+}
+
+func (w *world) send(req *logical.Request) (*logical.Response, error) {
+	req.Storage = w.storage
+	if req.Operation == logical.UpdateOperation {
+		if _, exists, err := w.b.HandleExistenceCheck(w.t.Context(), req); err == nil && !exists && w.hasCreate(req.Path) {
+			req.Operation = logical.CreateOperation
+		}
+	}
+	resp, err := w.b.HandleRequest(w.t.Context(), req)
+	if err == nil && resp.IsError() {
+		err = resp.Error()
+	}
+	return resp, err
+}
+
+func (w *world) hasCreate(path string) bool {
+	p := w.b.Route(path)
+	return p != nil && p.ExistenceCheck != nil
+}
+
+func (w *world) must(op logical.Operation, path string, data map[string]any) map[string]any {
+	w.t.Helper()
+	resp, err := w.call(op, path, data)
+	if err != nil {
+		w.t.Fatalf("%s %s: %v", op, path, err)
+	}
+	if resp == nil {
+		return nil
+	}
+	return resp.Data
+}
+
+func (w *world) write(path string, data map[string]any) map[string]any {
+	w.t.Helper()
+	return w.must(logical.UpdateOperation, path, data)
+}
+
+func (w *world) read(path string) map[string]any {
+	w.t.Helper()
+	return w.must(logical.ReadOperation, path, nil)
+}
+
+// refused makes a call that must fail with a status, and returns its text.
+func (w *world) refused(status int, op logical.Operation, path string, data map[string]any) string {
+	w.t.Helper()
+	resp, err := w.call(op, path, data)
+	if err == nil {
+		w.t.Fatalf("%s %s: succeeded with %v, want status %d", op, path, resp, status)
+	}
+	if got := statusOf(err); got != status {
+		w.t.Errorf("%s %s: status %d (%v), want %d", op, path, got, err, status)
+	}
+	return err.Error()
+}
+
+func statusOf(err error) int {
+	var coded logical.HTTPCodedError
+	if errors.As(err, &coded) {
+		return coded.Code()
+	}
+	return 0
+}
+
+// openai writes an account for the fake OpenAI.
+func (w *world) openai() {
+	w.t.Helper()
+	w.write("accounts/oa", map[string]any{"provider": "openai", "admin_key": w.cloud.Options().OpenAI.AdminKey})
+}
+
+func (w *world) anthropic() {
+	w.t.Helper()
+	w.write("accounts/an", map[string]any{"provider": "anthropic", "admin_key": w.cloud.Options().Anthropic.AdminKey})
+}
+
+func (w *world) azure() {
+	w.t.Helper()
+	o := w.cloud.Options().Azure
+	w.write("accounts/az", map[string]any{
+		"provider": "azure-openai", "tenant_id": o.TenantID, "client_id": o.ClientID,
+		"client_secret": o.ClientSecret, "subscription_id": o.SubscriptionID,
+	})
+}
+
+// live are the keys at a vendor that the engine is answerable for.
+func (w *world) live(vendor string) []providertest.Key {
+	return w.cloud.Live(vendor)
+}
+
+// works reports whether a vendor accepts a secret now.
+func (w *world) works(secret any) bool {
+	s, ok := secret.(string)
+	if !ok {
+		w.t.Fatalf("no key to try: %v", secret)
+	}
+	k, ok := w.cloud.Key(s)
+	return ok && k.Live
+}
+
+// lease reads a dynamic role, and returns the answer and the lease.
+func (w *world) lease(role string, data map[string]any) (*logical.Response, *logical.Secret) {
+	w.t.Helper()
+	resp, err := w.call(logical.ReadOperation, "creds/"+role, data)
+	if err != nil {
+		w.t.Fatalf("creds/%s: %v", role, err)
+	}
+	resp.Secret.IssueTime = time.Now()
+	return resp, resp.Secret
+}
+
+func (w *world) endLease(s *logical.Secret) error {
+	w.request++
+	_, err := w.send(&logical.Request{ID: fmt.Sprintf("request-%d", w.request), Operation: logical.RevokeOperation, Secret: s})
+	return err
+}
+
+// logBuffer is a log that tests search.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
