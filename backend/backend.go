@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/envelope"
@@ -40,6 +41,7 @@ type Backend struct {
 	roleLocks    locks // taken before accountLocks
 	lineLocks    locks // taken before roleLocks
 
+	life       context.Context //nolint:containedctx // ends with the mount; requests' contexts end too early
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }
@@ -63,8 +65,8 @@ func newBackend(conf *logical.BackendConfig) *Backend {
 		roles:      newTable(rolePrefix, func(r *roleEntry, name string) { r.Name = name }),
 		staticKeys: newTable(keyPrefix, func(*keyEntry, string) {}),
 		ledger:     newLedger(),
-		stop:       func() {},
 	}
+	b.life, b.stop = context.WithCancel(context.Background())
 	b.queue = newQueue(b.doItem, b.workers)
 	b.Backend = &framework.Backend{
 		Help:           backendHelp,
@@ -120,14 +122,28 @@ func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp
 			err = answer(err)
 		}
 	}()
-	if len(req.Data) > 0 {
-		if path := b.Route(req.Path); path != nil {
-			if err := checkFields(req.Data, path.Fields); err != nil {
-				return nil, err
-			}
-		}
+	if err := b.checkRequest(req); err != nil {
+		return nil, err
 	}
 	return b.Backend.HandleRequest(ctx, req)
+}
+
+// checkRequest checks what callers send. In a lease's operations the data is
+// not theirs: Vault fills in what the lease was stored with.
+func (b *Backend) checkRequest(req *logical.Request) error {
+	switch req.Operation {
+	case logical.CreateOperation, logical.ReadOperation, logical.UpdateOperation, logical.DeleteOperation, logical.ListOperation:
+	default:
+		return nil
+	}
+	if len(req.Data) == 0 { // a hot read need not be routed twice
+		return nil
+	}
+	path := b.Route(req.Path)
+	if path == nil {
+		return nil // the framework answers
+	}
+	return checkFields(req.Data, path.Fields)
 }
 
 // invalidate drops what another node changed from memory.
@@ -214,6 +230,14 @@ func (b *Backend) role(ctx context.Context, s logical.Storage, name string) (*ro
 		return nil, problemf(statusMissing, "no role named %q: see the list of roles", name)
 	}
 	return role, nil
+}
+
+// changesHere reports whether this node may change state. Elsewhere a request
+// that must is sent on to the active node by answering [logical.ErrReadOnly].
+func (b *Backend) changesHere() bool {
+	state := b.System().ReplicationState()
+	return !state.HasState(consts.ReplicationPerformanceStandby) &&
+		(!state.HasState(consts.ReplicationPerformanceSecondary) || b.System().LocalMount())
 }
 
 // forwarded is set on every operation that changes state or needs the active

@@ -75,7 +75,7 @@ func TestDynamicKey(t *testing.T) {
 			t.Error("the provider was given no expiry")
 		}
 		w.pass(5 * time.Minute)
-		renewed, err := w.send(&logical.Request{ID: "renew", Operation: logical.RenewOperation, Secret: lease})
+		renewed, err := w.send(leaseRequest("renew", logical.RenewOperation, lease))
 		if err != nil || renewed.Secret.TTL != 10*time.Minute {
 			t.Fatalf("renew: %v %v", renewed, err)
 		}

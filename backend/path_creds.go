@@ -25,7 +25,8 @@ func pathsCreds(b *Backend) []*framework.Path {
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: forwarded(b.readCreds, "Read the key of a role.", responds("The key.", credsFields())),
+			// Not forwarded as a whole: any node serves a static key from memory.
+			logical.ReadOperation: &framework.PathOperation{Callback: b.readCreds, Summary: "Read the key of a role.", Responses: responds("The key.", credsFields())},
 		},
 		HelpSynopsis: "Read an AI provider key.",
 		HelpDescription: `
@@ -207,6 +208,9 @@ func credsData(role *roleEntry, account *accountEntry, def provider.Definition, 
 // readDynamic mints a key on a lease: intent, provider, live, lease. There is
 // no rollback here: what fails leaves its ledger line, which is worked off.
 func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *framework.FieldData, role *roleEntry, account *accountEntry, def provider.Definition) (*logical.Response, error) {
+	if !b.changesHere() {
+		return nil, logical.ErrReadOnly
+	}
 	ttl, maxTTL, warnings, err := b.leaseTimes(role, def, duration(data, "ttl"))
 	if err != nil {
 		return nil, err

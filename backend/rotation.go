@@ -211,6 +211,7 @@ func (r *rotation) refused(ctx context.Context, e *keyEntry, err error) error {
 func (r *rotation) failed(ctx context.Context, e *keyEntry, err error) error {
 	e.Attempts++
 	e.LastError = err.Error()
+	e.Request = "" // it was answered with a failure: sent again, it is a new one
 	e.RetryAt = time.Now().UTC().Add(retryDelay(e.Attempts, err))
 	return errors.Join(err, r.save(ctx, e))
 }

@@ -48,11 +48,9 @@ func (b *Backend) doItem(ctx context.Context, item string) (again time.Time) {
 // start begins the background work, from storage. It returns at once: Vault
 // calls it under its state lock, where no call to Vault may be made.
 func (b *Backend) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	b.stop = cancel
-	b.background.Go(func() { b.keyring.Run(ctx) })
-	b.background.Go(func() { b.queue.run(ctx) })
-	b.background.Go(func() { b.fill(ctx, b.storage) })
+	b.background.Go(func() { b.keyring.Run(b.life) })
+	b.background.Go(func() { b.queue.run(b.life) })
+	b.background.Go(func() { b.fill(b.life, b.storage) })
 }
 
 // fill puts everything that storage says is to be done into the queue. It goes

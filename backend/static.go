@@ -38,8 +38,11 @@ func (b *Backend) hold(ctx context.Context, s logical.Storage, role *roleEntry) 
 
 // patient is a context for an operation that is brought to its end even if the
 // caller hangs up: long enough for its calls and for a new key to start working.
+// It ends with the mount.
 func (h *holder) patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), h.config.VerifyTimeout+3*h.config.ProviderTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.config.VerifyTimeout+3*h.config.ProviderTimeout)
+	detach := context.AfterFunc(h.b.life, cancel)
+	return ctx, func() { detach(); cancel() }
 }
 
 // open unseals the account's admin credential, and makes the owner of the

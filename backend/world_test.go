@@ -208,8 +208,14 @@ func (w *world) lease(role string, data map[string]any) (*logical.Response, *log
 
 func (w *world) endLease(s *logical.Secret) error {
 	w.request++
-	_, err := w.send(&logical.Request{ID: fmt.Sprintf("request-%d", w.request), Operation: logical.RevokeOperation, Secret: s})
+	_, err := w.send(leaseRequest(fmt.Sprintf("request-%d", w.request), logical.RevokeOperation, s))
 	return err
+}
+
+// leaseRequest is what Vault sends at the end or the renewal of a lease: at the
+// path of the read, with the lease's internal data.
+func leaseRequest(id string, op logical.Operation, s *logical.Secret) *logical.Request {
+	return &logical.Request{ID: id, Operation: op, Path: "creds/ci", Secret: s, Data: maps.Clone(s.InternalData)}
 }
 
 // logBuffer is a log that tests search.

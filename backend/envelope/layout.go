@@ -3,6 +3,7 @@ package envelope
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/vault/sdk/logical"
 )
@@ -57,8 +58,7 @@ func newest(ctx context.Context, s logical.Storage, st *state) (*storedKey, erro
 	if err != nil {
 		return nil, err
 	}
-	for i := len(entries) - 1; i >= 0; i-- {
-		e := entries[i]
+	for _, e := range slices.Backward(entries) {
 		if e.Mode == st.mode && (e.Mode == ModeBarrier || st.settings != nil && e.wrappedFor(st.settings.place()) != nil) {
 			return e, nil
 		}

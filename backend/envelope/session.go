@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -112,6 +113,9 @@ func (c *client) drop(token string) {
 	}
 }
 
+// The statuses that mean that the login itself is wrong: credential, policy, mount.
+var loginRefusals = []int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed}
+
 // login gets a new token; a given one it looks up. The caller holds the door.
 func (c *client) login(ctx context.Context) (session, error) {
 	if c.set.AuthMethod == AuthToken {
@@ -130,7 +134,7 @@ func (c *client) login(ctx context.Context) (session, error) {
 	err := c.send(ctx, http.MethodPost, path, "", in, &out)
 	var r *refusal
 	switch {
-	case errors.As(err, &r) && r.clue != clueSealed && (r.status == 400 || r.status == 403 || r.status == 404 || r.status == 405):
+	case errors.As(err, &r) && slices.Contains(loginRefusals, r.status):
 		return session{}, c.loginRefused(path, r)
 	case errors.As(err, &r):
 		return session{}, c.unavailable(r)

@@ -161,7 +161,7 @@ func (c *Client) send(ctx context.Context, call Call) (reply, error) {
 		}
 		return reply{}, r.failed(because(kind, err))
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	r.status, r.header = resp.StatusCode, resp.Header
 	// One byte more than allowed tells a long body from a full one. A body read
 	// to its end leaves the connection fit for the next call.

@@ -373,7 +373,7 @@ func TestConnectionsAreReused(t *testing.T) {
 func TestNoSecondPOST(t *testing.T) {
 	t.Parallel()
 	var posts atomic.Int32
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			return
 		}

@@ -254,7 +254,7 @@ func judge(t *testing.T, err, want error) {
 		t.Errorf("err = %v, want %v", err, want)
 	}
 	for _, kind := range kinds {
-		if errors.Is(err, kind) && kind != want {
+		if errors.Is(err, kind) && !errors.Is(want, kind) {
 			t.Errorf("err = %v, which is also %q", err, kind)
 		}
 	}

@@ -129,7 +129,7 @@ func (a *Anthropic) handle(r *http.Request, body []byte) reply {
 	}
 	switch id, one := strings.CutPrefix(rest, "api_keys/"); {
 	case !admin:
-		return a.dataPlane(r, who, body)
+		return a.dataPlane(r, body)
 	case r.Method == http.MethodGet && rest == "me":
 		return jsonReply(http.StatusOK, object{
 			"id": "00000000-0000-4000-8000-000000000001", "name": "Fake Organization", "type": "organization",
@@ -235,7 +235,7 @@ func (a *Anthropic) update(r *http.Request, k *record, body []byte) reply {
 	return jsonReply(http.StatusOK, a.view(k))
 }
 
-func (a *Anthropic) dataPlane(r *http.Request, who *record, body []byte) reply {
+func (a *Anthropic) dataPlane(r *http.Request, body []byte) reply {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /v1/models":
 		if err := checkQuery(r.URL.Query(), "limit", "after_id", "before_id", "lifecycle"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -112,8 +113,7 @@ func (z *Azure) issue(res AzureResource, slot string) *record {
 
 // slot is the newest value of a slot, which may be dead if somebody killed it.
 func (z *Azure) slot(res AzureResource, slot string) *record {
-	for i := len(z.c.records) - 1; i >= 0; i-- {
-		r := z.c.records[i]
+	for _, r := range slices.Backward(z.c.records) {
 		if r.Provider == ProviderAzure && r.Owner == res.Name && r.Scope == res.Group && r.ID == slot {
 			return r
 		}

@@ -47,7 +47,7 @@ func (z *Azure) token(r *http.Request, tenant string, body []byte) reply {
 	}
 	// Libraries add scopes of OpenID Connect to the one that matters.
 	audience := ""
-	for _, scope := range strings.Fields(form.Get("scope")) {
+	for _, scope := range strings.FieldsSeq(form.Get("scope")) {
 		if a, ok := strings.CutSuffix(scope, "/.default"); ok {
 			audience = strings.TrimSuffix(a, "/")
 		}
@@ -83,7 +83,7 @@ func (z *Azure) entraError(status int, kind, code, text string) reply {
 func (z *Azure) authorize(r *http.Request) (reply, bool) {
 	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	t, ok := z.tokens[bearer]
-	reason := ""
+	var reason string
 	switch {
 	case !ok:
 		reason = "The access token is invalid."

@@ -25,7 +25,7 @@ func TestControl(t *testing.T) {
 	c.want(201, "POST", fake+"keys", `{"provider":"openai","name":"somebody's"}`)
 	c.want(400, "POST", fake+"keys", `{"provider":"azure-openai","name":"x"}`)
 	c.want(400, "POST", fake+"keys", `{"provider":"anthropic"}`)
-	c.want(400, "POST", fake+"keys", `{"provider":"anthropic","nmae":"x"}`)
+	c.want(400, "POST", fake+"keys", `{"provider":"anthropic","label":"x"}`)
 
 	c.want(204, "POST", fake+"faults", `{"kind":"status","status":500,"path":"models","times":1,"latency":"1ms"}`)
 	if n := len(c.want(200, "GET", fake+"faults", "")["faults"].([]any)); n != 1 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -200,22 +201,20 @@ func huge(out reply) reply {
 }
 
 func (out reply) head(w http.ResponseWriter) {
-	for name, values := range out.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), out.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(out.body)))
 	w.WriteHeader(out.status)
 }
 
 func (out reply) send(w http.ResponseWriter) {
 	out.head(w)
-	_, _ = w.Write(out.body) //nolint:errcheck // the caller has gone: nobody to tell
+	_, _ = w.Write(out.body) // if the caller has gone there is nobody to tell
 }
 
 // sendHalf promises the whole reply, sends half and breaks off.
 func (out reply) sendHalf(w http.ResponseWriter) {
 	out.head(w)
-	_, _ = w.Write(out.body[:len(out.body)/2]) //nolint:errcheck // the connection ends here anyway
-	_ = http.NewResponseController(w).Flush()  //nolint:errcheck // as above
+	_, _ = w.Write(out.body[:len(out.body)/2])
+	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)
 }

@@ -1,0 +1,79 @@
+// Package backend is the ai-keys secrets engine. This page is its map.
+//
+// # Where to look
+//
+// A path of the API is in the file of its first segment: rotate-role/<role> is
+// in path_rotate_role.go, creds/<role> in path_creds.go (its leases in
+// secret_key.go), config/transit in path_config_transit.go. Below the paths:
+//
+//	rotation.go   the life of a static key: a state machine that knows no Vault types
+//	static.go     what its steps mean at the three kinds of providers
+//	ledger.go     every key asked for outside a rotation, from intent to withdrawal
+//	withdraw.go   asking under a ledger line, settling unknown outcomes, withdrawing
+//	scheduler.go  what is due and when; queue.go runs it
+//	reseal.go     moving stored secrets to another data key
+//	session.go    an account opened for one operation; names of keys
+//	storage.go    every stored type and its path; the caches before them
+//	problem.go    which error is answered with which status; nowhere else
+//	fields.go     refusing what a path does not take; schemas
+//
+// Package provider knows the vendors, package envelope the sealing. Dependencies
+// run one way: backend to both of them, never back.
+//
+// # Storage
+//
+//	config                  mount-wide settings
+//	transit                 how to reach transit; its credential is under the barrier only
+//	datakey/<id>            one data key, wrapped by transit
+//	account/<name>          an account; its secret fields sealed
+//	role/<name>             a role's settings
+//	key/<role>              a static role's whole state
+//	issued/<account>/<tag>  a ledger line
+//
+// What is sealed is bound to its path and to the mount. Ids, tags and times stay
+// outside the seal, so that status, inventory and what is due need no transit.
+//
+// # A read of creds/<role>
+//
+// Static: role, account and key entry come from the cache, the data key from
+// memory; no call leaves the process ([Backend.readStatic]). Caches are dropped by
+// our own writes and by Vault's invalidations.
+//
+// Dynamic: a ledger line intent is stored, the provider mints under the line's
+// tag, the line becomes live, Vault makes the lease ([Backend.readDynamic]). There
+// is no rollback: whatever fails after the first write leaves its line, and the
+// queue finds the tag at the provider and withdraws it. Errors and crashes share
+// this one way back ([Backend.workLine]). A live line whose lease was never stored
+// is withdrawn when no lease of it can be alive any more.
+//
+// # A rotation
+//
+//	stable --asked--> minting --key stored--> overlap --grace over--> stable
+//
+// Each arrow is one write of key/<role>, made before anything relies on it. The
+// new key is verified before it is stored, and stored before the old one is
+// touched. A crash in minting is answered by looking for the attempt's tag, never
+// by asking again; what cannot be found yet goes to the ledger, which looks on.
+// The first key of a role is minted under a ledger line instead, so that a role
+// that could not be made leaves nothing behind but that line.
+//
+// # What must hold
+//
+//  1. The stored current key of a static role works, always.
+//  2. Every key asked for is in the ledger or in a role's entry, or is found by
+//     its tag and withdrawn.
+//  3. At rest a static role has one live key, during a grace two.
+//  4. An unknown outcome is looked into, never asked again blindly.
+//  5. Withdrawing is idempotent and retried for ever; gone is success.
+//  6. No secret is in logs, errors, lists, status, or storage outside a seal.
+//  7. A key that the engine did not make and nobody brought is never touched.
+//  8. A leased key is given an expiry at the provider, where that exists.
+//
+// fault_test.go holds the engine to these rules.
+//
+// # Locks
+//
+// One lock a role, a line and an account, by name; they are taken in the order
+// line, role, account. Reads of keys take none. A lock is held across the network
+// only by the one operation on that role or line.
+package backend
