@@ -87,6 +87,9 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 			return nil, invalidf("%s: between %s and %s", d.name, d.min, d.max)
 		}
 	}
+	if cfg.Encryption != old.Encryption {
+		cfg.EncryptionSince = time.Now().UTC()
+	}
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
 	err = save(ctx, req.Storage, configPath, &cfg)

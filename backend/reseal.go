@@ -16,22 +16,28 @@ import (
 // sealed with, so a restart goes on where it stopped.
 const resealItem = "reseal"
 
+// quarantine is how long a data key that seals no more is kept even without
+// users: longer than any write that began with it can still be under way.
+const quarantine = time.Hour
+
 // reseal opens what is sealed with another data key than the current one and
-// seals it again, one entry at a time, then forgets data keys without use.
-func (b *Backend) reseal(ctx context.Context, s logical.Storage) error {
-	if _, err := b.settings(ctx, s); err != nil {
-		return err
+// seals it again, one entry at a time, then forgets data keys without use. It
+// returns when to look again; zero: there is nothing left to do.
+func (b *Backend) reseal(ctx context.Context, s logical.Storage) (again time.Time, err error) {
+	cfg, err := b.settings(ctx, s)
+	if err != nil {
+		return again, err
 	}
 	stale, err := b.staleEntries(ctx, s)
 	if err != nil {
-		return err
+		return again, err
 	}
 	for _, path := range stale {
 		if err := b.resealEntry(ctx, s, path); err != nil {
-			return err
+			return again, err
 		}
 	}
-	return b.forgetUnused(ctx, s)
+	return b.forgetUnused(ctx, s, cfg.EncryptionSince)
 }
 
 // staleEntries names the entries that are not sealed with the current data key.
@@ -93,32 +99,40 @@ func (b *Backend) sealAgain(ctx context.Context, s logical.Storage, path string,
 	return b.keyring.Seal(ctx, s, path, raw)
 }
 
-// forgetUnused deletes data keys that nothing is sealed with. One that is
-// younger than the longest write could still gain a user.
-func (b *Backend) forgetUnused(ctx context.Context, s logical.Storage) error {
+// forgetUnused deletes data keys that nothing is sealed with, a quarantine
+// after another one took over.
+func (b *Backend) forgetUnused(ctx context.Context, s logical.Storage, since time.Time) (again time.Time, err error) {
 	keys, err := b.keyring.DataKeys(ctx, s)
 	if err != nil || len(keys) < 2 {
-		return err
+		return again, err
 	}
 	current, err := b.keyring.Current(ctx, s)
 	if err != nil {
-		return err
+		return again, err
 	}
 	for _, k := range keys {
-		if k.ID == current || time.Since(k.Created) < time.Hour {
+		if k.ID == current && k.Created.After(since) {
+			since = k.Created
+		}
+	}
+	if end := since.Add(quarantine); current == "" || time.Now().Before(end) {
+		return end, nil
+	}
+	for _, k := range keys {
+		if k.ID == current {
 			continue
 		}
 		users, err := b.sealedEntries(ctx, s, func(blob envelope.Blob) bool { return blob.DataKey() == k.ID })
 		if err != nil {
-			return err
+			return again, err
 		}
 		if len(users) == 0 {
 			if err := b.keyring.Forget(ctx, s, k.ID); err != nil {
-				return err
+				return again, err
 			}
 		}
 	}
-	return nil
+	return again, nil
 }
 
 // sealedEntries names the stored entries with a blob that matches.

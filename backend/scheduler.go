@@ -28,7 +28,7 @@ func (b *Backend) doItem(ctx context.Context, item string) (again time.Time) {
 		return again
 	}
 	if item == resealItem {
-		if err = b.reseal(ctx, b.storage); err != nil {
+		if again, err = b.reseal(ctx, b.storage); err != nil {
 			again = time.Now().Add(retryDelay(5, err))
 			b.Logger().Warn("resealing: will go on", "error", err, "again", again.Format(time.RFC3339))
 		}
@@ -76,6 +76,9 @@ func (b *Backend) fillOnce(ctx context.Context, s logical.Storage) error {
 	}
 	if err := b.ledger.load(ctx, s); err != nil {
 		return err
+	}
+	if err := b.keyring.Warm(ctx, s); err != nil { // so that the first read need not wait for it
+		b.Logger().Warn("the data key is not in memory yet", "error", err)
 	}
 	for _, l := range b.ledger.filter(func(*line) bool { return true }) {
 		b.queue.at(lineItem(l.Tag), time.Now())

@@ -35,6 +35,8 @@ const cacheSize = 16384
 // stored in nanoseconds, here and below.
 type mountConfig struct {
 	Encryption envelope.Mode `json:"encryption"`
+	// EncryptionSince is when Encryption last changed.
+	EncryptionSince time.Time `json:"encryption_since,omitzero"`
 	// Workers bounds the rotations and withdrawals under way at once.
 	Workers int `json:"workers"`
 	// ProviderTimeout bounds one call to a provider.

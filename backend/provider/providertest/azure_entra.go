@@ -47,7 +47,7 @@ func (z *Azure) token(r *http.Request, tenant string, body []byte) reply {
 	}
 	// Libraries add scopes of OpenID Connect to the one that matters.
 	audience := ""
-	for _, scope := range strings.FieldsSeq(form.Get("scope")) {
+	for scope := range strings.FieldsSeq(form.Get("scope")) {
 		if a, ok := strings.CutSuffix(scope, "/.default"); ok {
 			audience = strings.TrimSuffix(a, "/")
 		}
