@@ -128,6 +128,16 @@ func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp
 	return b.Backend.HandleRequest(ctx, req)
 }
 
+// HandleExistenceCheck comes before HandleRequest for a write, and the framework
+// would quote a misshapen value there. Such a write goes on as a create, which
+// HandleRequest refuses.
+func (b *Backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (found, exists bool, err error) {
+	if path := b.Route(req.Path); path != nil && path.ExistenceCheck != nil && checkFields(req.Data, path.Fields) != nil {
+		return true, false, nil
+	}
+	return b.Backend.HandleExistenceCheck(ctx, req)
+}
+
 // checkRequest checks what callers send. In a lease's operations the data is
 // not theirs: Vault fills in what the lease was stored with.
 func (b *Backend) checkRequest(req *logical.Request) error {

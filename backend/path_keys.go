@@ -43,7 +43,7 @@ outcome unknown: being looked for), withdrawing (on its way out).
 				})),
 			},
 			HelpSynopsis:    "What is known of one key: role, state, holder, end. Never the key itself.",
-			HelpDescription: "See keys/<account> for the states.",
+			HelpDescription: "keys/<account> lists the tags, and its help tells the states. An absent key was withdrawn, or never made by this mount.",
 		},
 	}
 }

@@ -51,6 +51,14 @@ func (b *Backend) start() {
 	b.background.Go(func() { b.keyring.Run(b.life) })
 	b.background.Go(func() { b.queue.run(b.life) })
 	b.background.Go(func() { b.fill(b.life, b.storage) })
+	b.background.Go(func() {
+		if _, err := b.settings(b.life, b.storage); err != nil {
+			return // fill tells it
+		}
+		if err := b.keyring.Warm(b.life, b.storage); err != nil {
+			b.Logger().Warn("the data key could not be unwrapped ahead of the first read", "error", err)
+		}
+	})
 }
 
 // fill puts everything that storage says is to be done into the queue. It goes
@@ -76,9 +84,6 @@ func (b *Backend) fillOnce(ctx context.Context, s logical.Storage) error {
 	}
 	if err := b.ledger.load(ctx, s); err != nil {
 		return err
-	}
-	if err := b.keyring.Warm(ctx, s); err != nil { // so that the first read need not wait for it
-		b.Logger().Warn("the data key is not in memory yet", "error", err)
 	}
 	for _, l := range b.ledger.filter(func(*line) bool { return true }) {
 		b.queue.at(lineItem(l.Tag), time.Now())

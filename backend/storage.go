@@ -206,6 +206,9 @@ func (t *table[T]) get(ctx context.Context, s logical.Storage, name string) (*T,
 	if v, ok := t.cache.Get(name); ok {
 		return v, nil
 	}
+	if !nameShape.MatchString(name) || strings.Contains(name, "..") {
+		return nil, nil //nolint:nilnil // never stored; storage would refuse the path
+	}
 	t.mu.Lock()
 	gen := t.gen
 	t.mu.Unlock()

@@ -175,19 +175,19 @@ func (o openAIKeys) Revoke(ctx context.Context, scope Scope, id KeyID) error {
 
 type openAIOwners openAIAccess
 
-// Create makes a service account without a key, since a key that comes with it
-// would be one that nobody asked for by name. Such an account has no role, and
-// its keys no permission at all, so it is made a member as a second step. If
-// that fails the account is there, useless: the caller finds it by its name.
+// Create makes a service account the plain way: it is a member of its project
+// and comes with a key, which nobody asked for by name and which goes at once.
+// (create_service_account_only would make none, but such an account has no role,
+// its keys no permission, and giving it one is a second call all the same.) If
+// a later step fails, the caller finds the account by its name and removes it,
+// and its keys with it.
 func (o openAIOwners) Create(ctx context.Context, scope Scope, tag Tag) (string, error) {
 	in := struct {
 		Name string `json:"name"`
-		Only bool   `json:"create_service_account_only"`
-	}{string(tag), true}
+	}{string(tag)}
 	var out struct {
-		ID   string `json:"id"`
-		Role string `json:"role"`
-		Key  *struct {
+		ID  string `json:"id"`
+		Key *struct {
 			ID string `json:"id"`
 		} `json:"api_key"`
 	}
@@ -198,31 +198,12 @@ func (o openAIOwners) Create(ctx context.Context, scope Scope, tag Tag) (string,
 	if out.ID == "" {
 		return "", fmt.Errorf("the reply holds no service account: %w", ErrUnknown)
 	}
-	if out.Key != nil { // an API older than create_service_account_only
+	if out.Key != nil {
 		if err := openAIAccess(o).remove(ctx, openAIPath(scope, "api_keys", out.Key.ID)); err != nil {
 			return "", late(err)
 		}
 	}
-	if out.Role == "none" {
-		if err := o.join(ctx, openAIPath(scope, "service_accounts", out.ID)); err != nil {
-			return "", late(err)
-		}
-	}
 	return out.ID, nil
-}
-
-// join makes a service account a member of its project.
-func (o openAIOwners) join(ctx context.Context, path []string) error {
-	in := struct {
-		Role string `json:"role"`
-	}{"member"}
-	out := in
-	out.Role = ""
-	_, err := o.admin.Do(ctx, Call{Method: http.MethodPost, Path: path, In: in, Out: &out})
-	if err == nil && out != in {
-		return fmt.Errorf("the reply does not confirm the role: %w", ErrUnknown)
-	}
-	return err
 }
 
 func (o openAIOwners) Find(ctx context.Context, scope Scope, tag Tag) ([]string, error) {
