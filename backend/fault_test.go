@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,11 +86,10 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 	}
 	w.sample()
 
-	calls := 0
+	var calls atomic.Int64
 	if f.provider {
 		hook := func(*http.Request) error {
-			calls++
-			if calls < n || calls > n && !f.crash {
+			if call := calls.Add(1); call < int64(n) || call > int64(n) && !f.crash {
 				return nil
 			}
 			if f.crash {
@@ -107,7 +107,7 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 		w.storage.plan(n, f.after)
 	}
 	err := s.act(w)
-	reached = calls >= n || w.storage.reached()
+	reached = calls.Load() >= int64(n) || w.storage.reached()
 	w.cloud.Before(nil)
 	w.cloud.After(nil)
 	w.storage.plan(0, false)

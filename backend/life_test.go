@@ -2,6 +2,7 @@ package backend
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -172,6 +173,37 @@ func TestBroughtKey(t *testing.T) {
 		w.pass(time.Hour)
 		if !w.works(two.Secret) {
 			t.Error("deleting the role withdrew a key that a person brought")
+		}
+	})
+}
+
+// The leak switch does not wait for a rotation that waits for its provider.
+func TestRevokeInterruptsRotation(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		leaked := w.read("creds/app")["api_key"]
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Hang, Method: "POST", Path: "/api_keys", Times: 1})
+		rotated := make(chan error)
+		go func() { rotated <- w.try(logical.UpdateOperation, "rotate-role/app", nil) }()
+		synctest.Wait()
+		began := time.Now()
+		w.request++
+		w.write("revoke/app", nil)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("revoke took %s", took)
+		}
+		if err := <-rotated; err == nil {
+			t.Error("the interrupted rotation reports success")
+		}
+		if w.works(leaked) {
+			t.Error("the leaked key works")
+		}
+		w.pass(5 * time.Minute)
+		w.refused(statusConflict, logical.ReadOperation, "creds/app", nil)
+		if n := len(w.live("openai")); n != 0 {
+			t.Errorf("%d keys live after revoke", n)
 		}
 	})
 }

@@ -14,8 +14,9 @@ type locks struct {
 }
 
 type nameLock struct {
-	held  chan struct{} // holds one element while locked
-	users int           // holders and waiters
+	held   chan struct{} // holds one element while locked
+	users  int           // holders and waiters
+	cancel func()        // ends what the holder waits for; nil if it cannot be hurried
 }
 
 // lock waits for name's lock or the end of ctx.
@@ -41,9 +42,27 @@ func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error
 	}
 	select {
 	case n.held <- struct{}{}:
-		return func() { <-n.held; leave() }, nil
+		return func() { l.interruptible(name, nil); <-n.held; leave() }, nil
 	case <-ctx.Done():
 		leave()
 		return nil, problemf(statusUnavailable, "another operation on %q is still under way: try again shortly", name)
+	}
+}
+
+// interruptible tells how the holder of name's lock can be hurried.
+func (l *locks) interruptible(name string, cancel func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.m[name]; n != nil {
+		n.cancel = cancel
+	}
+}
+
+// interrupt hurries the holder of name's lock, if there is one and it can be.
+func (l *locks) interrupt(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.m[name]; n != nil && n.cancel != nil {
+		n.cancel()
 	}
 }

@@ -133,10 +133,13 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 		}
 		lines = append(lines, l)
 	}
-	k.left, k.reason = b.withdrawNow(ctx, s, lines)
-	k.withdrawn = len(lines) - len(k.left)
-	for _, l := range k.left {
+	left, reason := b.withdrawNow(ctx, s, lines)
+	k.withdrawn = len(lines) - len(left)
+	for _, l := range left {
 		b.queue.at(lineItem(l.Tag), time.Now().Add(firstRetry))
+		if l.State == stateWithdrawing { // an attempt that may yet appear was given to nobody
+			k.left, k.reason = append(k.left, l), reason
+		}
 	}
 	return k, nil
 }
@@ -144,6 +147,7 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 // stopServing moves a static role's keys to the ledger. Nothing is served from
 // its first Put on.
 func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name string) (byHand []string, err error) {
+	b.roleLocks.interrupt(name) // a rotation that waits for a slow provider must not hold up the switch
 	unlock, err := b.roleLocks.lock(ctx, name)
 	if err != nil {
 		return nil, err

@@ -38,10 +38,11 @@ func (b *Backend) hold(ctx context.Context, s logical.Storage, role *roleEntry) 
 
 // patient is a context for an operation that is brought to its end even if the
 // caller hangs up: long enough for its calls and for a new key to start working.
-// It ends with the mount.
+// It ends with the mount, and when the leak switch interrupts.
 func (h *holder) patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.config.VerifyTimeout+3*h.config.ProviderTimeout)
 	detach := context.AfterFunc(h.b.life, cancel)
+	h.b.roleLocks.interruptible(h.role.Name, cancel)
 	return ctx, func() { detach(); cancel() }
 }
 

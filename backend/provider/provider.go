@@ -83,10 +83,10 @@ func (d Definition) Life() Life {
 
 // Open gives the calls that every life has.
 func (d Definition) Open(c *Client, a Account) Keys {
-	switch d.Life() {
-	case LifeMint:
+	switch {
+	case d.Mint != nil:
 		return d.Mint(c, a)
-	case LifeTwoSlot:
+	case d.TwoSlot != nil:
 		return d.TwoSlot(c, a)
 	default:
 		return d.Import(c, a)
@@ -300,8 +300,7 @@ func (e *CallError) Unwrap() error { return e.Kind }
 
 // RetryAfter is how long the provider asked to wait in err, or 0.
 func RetryAfter(err error) time.Duration {
-	var ce *CallError
-	if errors.As(err, &ce) {
+	if ce, ok := errors.AsType[*CallError](err); ok {
 		return ce.RetryAfter
 	}
 	return 0
