@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -132,7 +133,7 @@ func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp
 // would quote a misshapen value there. Such a write goes on as a create, which
 // HandleRequest refuses.
 func (b *Backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (found, exists bool, err error) {
-	if path := b.Route(req.Path); path != nil && path.ExistenceCheck != nil && checkFields(req.Data, path.Fields) != nil {
+	if b.checkRequest(req) != nil && b.Route(req.Path).ExistenceCheck != nil {
 		return true, false, nil
 	}
 	return b.Backend.HandleExistenceCheck(ctx, req)
@@ -141,9 +142,8 @@ func (b *Backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 // checkRequest checks what callers send. In a lease's operations the data is
 // not theirs: Vault fills in what the lease was stored with.
 func (b *Backend) checkRequest(req *logical.Request) error {
-	switch req.Operation {
-	case logical.CreateOperation, logical.ReadOperation, logical.UpdateOperation, logical.DeleteOperation, logical.ListOperation:
-	default:
+	callers := []logical.Operation{logical.CreateOperation, logical.ReadOperation, logical.UpdateOperation, logical.DeleteOperation, logical.ListOperation}
+	if !slices.Contains(callers, req.Operation) {
 		return nil
 	}
 	if len(req.Data) == 0 { // a hot read need not be routed twice

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,7 +31,7 @@ func TestFaultsAnywhere(t *testing.T) {
 						t.Fatal("the operation never ends")
 					}
 					reached := false
-					t.Run(fmt.Sprint(n), func(t *testing.T) {
+					t.Run(strconv.Itoa(n), func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) { reached = runStory(t, s, f, n) })
 					})
 					if !reached {

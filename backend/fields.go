@@ -89,7 +89,7 @@ func fits(v any, t framework.FieldType) bool {
 }
 
 func fitsString(v string, t framework.FieldType) bool {
-	switch t {
+	switch t { //nolint:exhaustive // every other type takes any text
 	case framework.TypeBool:
 		_, err := parseutil.ParseBool(v)
 		return err == nil
@@ -108,7 +108,7 @@ func fitsString(v string, t framework.FieldType) bool {
 }
 
 func shape(t framework.FieldType) string {
-	switch t {
+	switch t { //nolint:exhaustive // the rest are texts
 	case framework.TypeBool:
 		return "true or false"
 	case framework.TypeInt:
@@ -235,7 +235,7 @@ func fieldText(v any) string {
 	if list, ok := v.([]string); ok {
 		return strings.Join(list, ",")
 	}
-	s, _ := v.(string) //nolint:errcheck // the schema has only texts and lists of them
+	s, _ := v.(string)
 	return strings.TrimSpace(s)
 }
 
@@ -271,7 +271,7 @@ func checkCAS(data *framework.FieldData, version int, what string) error {
 	if !ok {
 		return nil
 	}
-	if cas, _ := v.(int); cas != version { //nolint:errcheck // the schema says int
+	if cas, _ := v.(int); cas != version {
 		return problemf(statusConflict, "cas is %d, but %s is at version %d: read it again and repeat the change", cas, what, version)
 	}
 	return nil
@@ -289,14 +289,15 @@ var (
 
 // page cuts a sorted list by the after and limit of a request.
 func page(data *framework.FieldData, names []string) ([]string, error) {
-	if after, _ := data.Get("after").(string); after != "" { //nolint:errcheck // the schema says text
+	if after := fieldText(data.Get("after")); after != "" {
 		i, found := slices.BinarySearch(names, after)
 		if found {
 			i++
 		}
 		names = names[i:]
 	}
-	limit, _ := data.Get("limit").(int) //nolint:errcheck // the schema says int
+	limit := 0
+	take(data, "limit", &limit)
 	if limit < 0 {
 		return nil, invalidf("limit: cannot be negative")
 	}
@@ -339,7 +340,28 @@ func moment(help string) *framework.FieldSchema {
 	return &framework.FieldSchema{Type: framework.TypeString, Description: help + " RFC 3339, UTC."}
 }
 
-func duration(data *framework.FieldData, name string) time.Duration {
-	n, _ := data.Get(name).(int) //nolint:errcheck // TypeDurationSecond
-	return time.Duration(n) * time.Second
+// take sets into if the caller gave the field. T is what the field's schema
+// makes of it.
+func take[T any](data *framework.FieldData, name string, into *T) {
+	if v, ok := data.GetOk(name); ok {
+		if t, ok := v.(T); ok {
+			*into = t
+		}
+	}
+}
+
+// takeText is take for a text, without the spaces around it.
+func takeText(data *framework.FieldData, name string, into *string) {
+	if v, ok := data.GetOk(name); ok {
+		*into = fieldText(v)
+	}
+}
+
+// takeDuration is take for a TypeDurationSecond.
+func takeDuration(data *framework.FieldData, name string, into *time.Duration) {
+	if v, ok := data.GetOk(name); ok {
+		if n, ok := v.(int); ok {
+			*into = time.Duration(n) * time.Second
+		}
+	}
 }

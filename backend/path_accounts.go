@@ -192,30 +192,19 @@ func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data
 	if !ok {
 		return nil, invalidf("provider: no provider named %q: %s", a.Provider, didYouMean(a.Provider))
 	}
-	if v, ok := data.GetOk("allowed_roles"); ok {
-		a.AllowedRoles, _ = v.([]string) //nolint:errcheck // the schema says list
-	}
-	if v, ok := data.GetOk("verify_connection"); ok {
-		a.VerifyConnection, _ = v.(bool) //nolint:errcheck // the schema says bool
-	}
-	if v, ok := data.GetOk("disabled"); ok {
-		a.Disabled, _ = v.(bool) //nolint:errcheck // the schema says bool
-	}
-	if v, ok := data.GetOk("requests_per_second"); ok {
-		a.RequestsPerSecond, _ = v.(float64) //nolint:errcheck // the schema says float
-	}
+	take(data, "allowed_roles", &a.AllowedRoles)
+	take(data, "verify_connection", &a.VerifyConnection)
+	take(data, "disabled", &a.Disabled)
+	take(data, "requests_per_second", &a.RequestsPerSecond)
 	if a.RequestsPerSecond < 0 || a.RequestsPerSecond > 0 && a.RequestsPerSecond < 0.001 {
 		return nil, invalidf("requests_per_second: 0 for no limit, or at least 0.001")
 	}
-	if v, ok := data.GetOk("base_url"); ok {
-		a.BaseURL = strings.TrimRight(fieldText(v), "/")
-	}
+	takeText(data, "base_url", &a.BaseURL)
+	a.BaseURL = strings.TrimRight(a.BaseURL, "/")
 	if a.BaseURL == def.BaseURL {
 		a.BaseURL = ""
 	}
-	if v, ok := data.GetOk("ca_cert"); ok {
-		a.CACert = fieldText(v)
-	}
+	takeText(data, "ca_cert", &a.CACert)
 	var storedFields, storedSecrets map[string]string
 	if old != nil {
 		storedFields = old.Fields
@@ -312,7 +301,8 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	}
 	left, reason := b.withdrawNow(ctx, req.Storage, b.ledger.ofAccount(name))
 	resp := &logical.Response{}
-	force, _ := data.Get("force").(bool) //nolint:errcheck // the schema says bool
+	force := false
+	take(data, "force", &force)
 	switch {
 	case len(left) > 0 && !force:
 		return nil, problemf(statusConflict, "account %q still has %d keys to be withdrawn (see keys/%s): the engine goes on trying; force=true gives up on them. Reason: %v", name, len(left), name, orPending(reason))

@@ -65,9 +65,7 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 			return nil, invalidf("encryption: use transit or barrier")
 		}
 	}
-	if v, ok := data.GetOk("workers"); ok {
-		cfg.Workers, _ = v.(int) //nolint:errcheck // the schema says int
-	}
+	take(data, "workers", &cfg.Workers)
 	if cfg.Workers < 1 || cfg.Workers > 256 {
 		return nil, invalidf("workers: between 1 and 256")
 	}
@@ -80,9 +78,7 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 		{"verify_timeout", &cfg.VerifyTimeout, time.Second, 5 * time.Minute},
 		{"settle_after", &cfg.SettleAfter, 0, 24 * time.Hour},
 	} {
-		if _, ok := data.GetOk(d.name); ok {
-			*d.into = duration(data, d.name)
-		}
+		takeDuration(data, d.name, d.into)
 		if *d.into < d.min || *d.into > d.max {
 			return nil, invalidf("%s: between %s and %s", d.name, d.min, d.max)
 		}

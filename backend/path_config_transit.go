@@ -140,28 +140,21 @@ func notAccepted(err error) error {
 }
 
 func takeTransitFields(data *framework.FieldData, t *envelope.Settings) {
-	given := func(name string) bool { _, ok := data.GetOk(name); return ok }
 	method := t.AuthMethod
 	for name, into := range map[string]*string{
 		"address": &t.Address, "namespace": &t.Namespace, "ca_cert": &t.CACert, "tls_server_name": &t.TLSServerName,
 		"mount": &t.Mount, "key": &t.Key, "auth_method": &t.AuthMethod, "auth_mount": &t.AuthMount,
 		"role_id": &t.RoleID, "secret_id": &t.SecretID, "token": &t.Token, "role": &t.Role, "jwt_file": &t.JWTFile,
 	} {
-		if v, ok := data.GetOk(name); ok {
-			*into = fieldText(v)
-		}
+		takeText(data, name, into)
 	}
 	t.Mount = strings.Trim(t.Mount, "/")
 	t.AuthMount = strings.TrimPrefix(strings.Trim(t.AuthMount, "/"), "auth/")
-	if t.AuthMethod != method && !given("auth_mount") || t.AuthMount == "" {
+	if _, given := data.GetOk("auth_mount"); t.AuthMethod != method && !given || t.AuthMount == "" {
 		t.AuthMount = t.AuthMethod
 	}
-	if given("data_key_ttl") {
-		t.DataKeyTTL = duration(data, "data_key_ttl")
-	}
-	if given("timeout") {
-		t.Timeout = duration(data, "timeout")
-	}
+	takeDuration(data, "data_key_ttl", &t.DataKeyTTL)
+	takeDuration(data, "timeout", &t.Timeout)
 }
 
 func (b *Backend) deleteTransit(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {

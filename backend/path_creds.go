@@ -66,7 +66,7 @@ func credsFields() map[string]*framework.FieldSchema {
 
 // readCreds is the path of every consumer. The static branch is the hot one.
 func (b *Backend) readCreds(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := data.Get("role").(string) //nolint:forcetypeassert // the schema says text
+	name := fieldText(data.Get("role"))
 	role, err := b.role(ctx, req.Storage, name)
 	if err != nil {
 		return nil, err
@@ -211,7 +211,9 @@ func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *f
 	if !b.changesHere() {
 		return nil, logical.ErrReadOnly
 	}
-	ttl, maxTTL, warnings, err := b.leaseTimes(role, def, duration(data, "ttl"))
+	var asked time.Duration
+	takeDuration(data, "ttl", &asked)
+	ttl, maxTTL, warnings, err := b.leaseTimes(role, def, asked)
 	if err != nil {
 		return nil, err
 	}

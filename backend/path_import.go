@@ -106,23 +106,9 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 		return nil, err
 	}
 	r := h.rotation()
-	if e.Phase == phaseMinting {
-		if err := r.resolve(ctx, e); err != nil {
-			return nil, err
-		}
-	}
-	back, err := h.serves(ctx, e.Previous, secret)
+	minted, err := h.makeRoom(ctx, r, e, secret)
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case back: // the previous key is called back: it must not be withdrawn
-		e.Previous = nil
-	case e.Previous != nil: // at most two keys: the elder goes first
-		if err := r.shed(ctx, e.Previous); err != nil && !errors.Is(err, provider.ErrUnsupported) {
-			return nil, err
-		}
-		e.Previous = nil
 	}
 	tag, err := h.b.newTag(h.role, h.def, "")
 	if err != nil {
@@ -132,7 +118,7 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	if err != nil {
 		return nil, err
 	}
-	v.Brought = true
+	v.Brought = !minted
 	if err := r.adopt(ctx, e, v, nil); err != nil {
 		return nil, err
 	}
@@ -141,6 +127,30 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 		resp.AddWarning("the provider did not tell which key this is, so the engine cannot withdraw it later: give key_id, or be ready to disable it by hand")
 	}
 	return resp, nil
+}
+
+// makeRoom settles what is under way and leaves at most one key beside the one
+// that is brought. If that is the previous key, called back, it is not
+// withdrawn; minted says that the engine made it.
+func (h *holder) makeRoom(ctx context.Context, r *rotation, e *keyEntry, secret provider.Secret) (minted bool, err error) {
+	if e.Phase == phaseMinting {
+		if err := r.resolve(ctx, e); err != nil {
+			return false, err
+		}
+	}
+	back, err := h.serves(ctx, e.Previous, secret)
+	switch {
+	case err != nil:
+		return false, err
+	case back:
+		minted = !e.Previous.Brought
+	case e.Previous != nil: // at most two keys: the elder goes first
+		if err := r.shed(ctx, e.Previous); err != nil && !errors.Is(err, provider.ErrUnsupported) {
+			return false, err
+		}
+	}
+	e.Previous = nil
+	return minted, nil
 }
 
 // serves reports whether v is this very key.
@@ -174,11 +184,39 @@ func (h *holder) identify(ctx context.Context, scope provider.Scope, secret prov
 	if h.def.Life() == provider.LifeTwoSlot && k.ID != h.def.Slots[0] && k.ID != h.def.Slots[1] {
 		return k, invalidf("api_key: it is neither %s nor %s of this resource", h.def.Slots[0], h.def.Slots[1])
 	}
-	leaving := h.b.ledger.filter(func(l *line) bool {
-		return k.ID != "" && l.Account == h.role.Account && l.ID == string(k.ID) && l.State == stateWithdrawing
-	})
-	if len(leaving) > 0 {
-		return k, problemf(statusConflict, "key %s is being withdrawn: bring another one", k.ID)
+	return k, h.belongsHere(ctx, k.ID)
+}
+
+// belongsHere refuses a key that another role or a lease of this mount holds,
+// or that is on its way out: its end there would be the end of it here.
+func (h *holder) belongsHere(ctx context.Context, id provider.KeyID) error {
+	if id == "" {
+		return nil
 	}
-	return k, nil
+	held := h.b.ledger.filter(func(l *line) bool { return l.Account == h.role.Account && l.ID == string(id) && l.Kind == lineKey })
+	if len(held) > 0 {
+		return problemf(statusConflict, "key %s is %s on the ledger of this mount, for role %q: bring another one", id, held[0].State, held[0].Role)
+	}
+	if h.def.Life() == provider.LifeTwoSlot {
+		return nil // slots have the same names everywhere, and a resource has one role
+	}
+	roles, err := h.b.rolesOf(ctx, h.storage, h.role.Account)
+	if err != nil {
+		return err
+	}
+	for _, other := range roles {
+		e, err := h.b.staticKeys.get(ctx, h.storage, other.Name)
+		if err != nil {
+			return err
+		}
+		if e == nil || other.Name == h.role.Name {
+			continue
+		}
+		for _, v := range []*keyVersion{e.Current, e.Previous} {
+			if v != nil && v.ID == id {
+				return problemf(statusConflict, "key %s is held by role %q: its rotation would withdraw it here too", id, other.Name)
+			}
+		}
+	}
+	return nil
 }

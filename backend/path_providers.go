@@ -66,7 +66,7 @@ func listProviders(_ context.Context, _ *logical.Request, data *framework.FieldD
 }
 
 func readProvider(_ context.Context, _ *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := data.Get("name").(string) //nolint:forcetypeassert // the schema says text
+	name := fieldText(data.Get("name"))
 	def, ok := provider.Lookup(name)
 	if !ok {
 		return nil, problemf(statusMissing, "no provider named %q: %s", name, didYouMean(name))

@@ -233,38 +233,24 @@ func takeType(data *framework.FieldData, role *roleEntry, def provider.Definitio
 }
 
 func takeCommon(data *framework.FieldData, role *roleEntry, def provider.Definition) error {
-	if v, ok := data.GetOk("key_name_template"); ok {
-		role.KeyNameTemplate = fieldText(v)
-	}
+	takeText(data, "key_name_template", &role.KeyNameTemplate)
 	if role.KeyNameTemplate != "" {
 		if _, err := expandName(role.KeyNameTemplate, nameInput{role.Name, role.Account, def.Name, "someone"}); err != nil {
 			return err
 		}
 	}
-	if v, ok := data.GetOk("metadata"); ok {
-		role.Metadata, _ = v.(map[string]string) //nolint:errcheck // the schema says pairs
-	}
-	if _, ok := data.GetOk("wrap_ttl"); ok {
-		role.WrapTTL = duration(data, "wrap_ttl")
-	}
-	if v, ok := data.GetOk("disabled"); ok {
-		role.Disabled, _ = v.(bool) //nolint:errcheck // the schema says bool
-	}
+	take(data, "metadata", &role.Metadata)
+	takeDuration(data, "wrap_ttl", &role.WrapTTL)
+	take(data, "disabled", &role.Disabled)
 	return nil
 }
 
 func takeDynamic(data *framework.FieldData, role *roleEntry, def provider.Definition) error {
 	// grace_period stays: a static key that the role had before still needs it.
 	role.RotationPeriod, role.RotationSchedule, role.RotationWindow = 0, "", 0
-	if _, ok := data.GetOk("ttl"); ok {
-		role.TTL = duration(data, "ttl")
-	}
-	if _, ok := data.GetOk("max_ttl"); ok {
-		role.MaxTTL = duration(data, "max_ttl")
-	}
-	if v, ok := data.GetOk("max_active"); ok {
-		role.MaxActive, _ = v.(int) //nolint:errcheck // the schema says int
-	}
+	takeDuration(data, "ttl", &role.TTL)
+	takeDuration(data, "max_ttl", &role.MaxTTL)
+	take(data, "max_active", &role.MaxActive)
 	switch {
 	case role.MaxActive < 0:
 		return invalidf("max_active: cannot be negative; 0 is no limit")
@@ -279,13 +265,9 @@ func takeDynamic(data *framework.FieldData, role *roleEntry, def provider.Defini
 func takeStatic(data *framework.FieldData, role, old *roleEntry) error {
 	role.TTL, role.MaxTTL, role.MaxActive = 0, 0, 0
 	_, newPeriod := data.GetOk("rotation_period")
-	schedule, newSchedule := data.GetOk("rotation_schedule")
-	if newPeriod {
-		role.RotationPeriod = duration(data, "rotation_period")
-	}
-	if newSchedule {
-		role.RotationSchedule = fieldText(schedule)
-	}
+	_, newSchedule := data.GetOk("rotation_schedule")
+	takeDuration(data, "rotation_period", &role.RotationPeriod)
+	takeText(data, "rotation_schedule", &role.RotationSchedule)
 	switch { // the one that was just given replaces the other
 	case newPeriod && newSchedule && role.RotationPeriod > 0 && role.RotationSchedule != "":
 		return invalidf("rotation_period and rotation_schedule exclude each other: give one of them")
@@ -294,15 +276,12 @@ func takeStatic(data *framework.FieldData, role, old *roleEntry) error {
 	case newSchedule && role.RotationSchedule != "":
 		role.RotationPeriod = 0
 	}
-	if _, ok := data.GetOk("rotation_window"); ok {
-		role.RotationWindow = duration(data, "rotation_window")
-	}
+	takeDuration(data, "rotation_window", &role.RotationWindow)
 	if err := checkSchedule(role); err != nil {
 		return err
 	}
-	if _, ok := data.GetOk("grace_period"); ok {
-		role.GracePeriod = duration(data, "grace_period")
-	} else if old == nil || old.Type != typeStatic {
+	takeDuration(data, "grace_period", &role.GracePeriod)
+	if _, given := data.GetOk("grace_period"); !given && (old == nil || old.Type != typeStatic) {
 		role.GracePeriod = defaultGrace
 		if role.RotationPeriod > 0 {
 			role.GracePeriod = min(defaultGrace, role.RotationPeriod/2)

@@ -52,8 +52,8 @@ func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	}
 	var grace *time.Duration
 	if _, ok := data.GetOk("grace_period"); ok {
-		g := duration(data, "grace_period")
-		grace = &g
+		grace = new(time.Duration)
+		takeDuration(data, "grace_period", grace)
 	}
 	h, err := b.hold(ctx, req.Storage, role)
 	if err != nil {

@@ -172,7 +172,7 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 		return nil, err
 	}
 	transit := b.describeTransit()
-	failing, _ := transit["failing"].(bool) //nolint:errcheck // absent is false
+	failing, _ := transit["failing"].(bool)
 	return &logical.Response{Data: map[string]any{
 		"healthy":    len(s.overdue)+len(s.withdrawn)+len(s.failing) == 0 && !failing,
 		"encryption": string(cfg.Encryption),

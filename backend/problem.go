@@ -44,8 +44,7 @@ func invalidf(format string, args ...any) error {
 // answer gives an error its status. It is the only place where errors meet the
 // wire: whatever a handler returns passes through here once.
 func answer(err error) error {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return logical.CodedError(p.status, err.Error())
 	}
 	text := err.Error()

@@ -127,7 +127,7 @@ func (h dueHeap) Swap(i, j int) {
 }
 
 func (h *dueHeap) Push(x any) {
-	i := x.(*dueItem) //nolint:forcetypeassert // container/heap is not generic, and only this file pushes
+	i := x.(*dueItem) //nolint:forcetypeassert,errcheck // container/heap is not generic, and only this file pushes
 	i.index = len(*h)
 	*h = append(*h, i)
 }

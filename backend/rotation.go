@@ -129,7 +129,7 @@ func (r *rotation) adopt(ctx context.Context, e *keyEntry, v *keyVersion, grace 
 	if e.Previous != nil && overlap <= 0 {
 		// The new key is in service: a failure to withdraw the old one shows in
 		// the entry, and is tried again, but is not a failed rotation.
-		_ = r.endOverlap(ctx, e) //nolint:errcheck // see above
+		_ = r.endOverlap(ctx, e)
 	}
 	return nil
 }

@@ -88,9 +88,8 @@ func (b *Backend) revokeKey(ctx context.Context, req *logical.Request, _ *framew
 			return nil, err
 		}
 	}
-	again, err := b.workLine(ctx, req.Storage, l.Tag)
-	if err != nil {
-		again = time.Now().Add(retryDelay(b.ledger.trouble(l.Tag).attempts, err))
+	if _, err := b.workLine(ctx, req.Storage, l.Tag); err != nil {
+		again := time.Now().Add(retryDelay(b.ledger.trouble(l.Tag).attempts, err))
 		b.queue.at(lineItem(l.Tag), again)
 		return nil, fmt.Errorf("withdrawing key %s at the provider (it stays on the ledger and is tried again): %w", l.ID, err)
 	}

@@ -245,9 +245,9 @@ func (h *holder) first(ctx context.Context) (e *keyEntry, done func(stored bool)
 	case provider.LifeTwoSlot:
 		e, err = h.takeOver(ctx)
 		return e, func(bool) {}, err
-	default:
-		return nil, func(bool) {}, nil // waits for import/<role>
+	case provider.LifeImport: // waits for import/<role>
 	}
+	return nil, func(bool) {}, nil
 }
 
 func (h *holder) firstMinted(ctx context.Context) (*keyEntry, func(bool), error) {

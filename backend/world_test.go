@@ -153,8 +153,7 @@ func (w *world) refused(status int, op logical.Operation, path string, data map[
 }
 
 func statusOf(err error) int {
-	var coded logical.HTTPCodedError
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[logical.HTTPCodedError](err); ok {
 		return coded.Code()
 	}
 	return 0

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -64,7 +65,8 @@ func sealBlob(aead cipher.AEAD, dataKey, mount, path string, plaintext []byte) B
 	buf := buffer()
 	defer buffers.Put(buf)
 	ad := appendBound((*buf)[:0], blobVersion, mount, path)
-	out := aead.Seal(ad, nil, plaintext, ad[:len(ad):len(ad)])
+	//nolint:gosec // no nonce is passed: NewGCMWithRandomNonce draws one
+	out := aead.Seal(ad, nil, plaintext, slices.Clip(ad))
 	*buf = out
 
 	sealed := out[len(ad):]

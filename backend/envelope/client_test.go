@@ -174,7 +174,7 @@ func TestWhatVaultAnswersIsToldApart(t *testing.T) {
 		"redirect":            {"decrypt", status(307), ErrUnreachable, "redirects"},
 		"HTML":                {"decrypt", body("<html>" + canaryBody), ErrUnreachable, "not Vault"},
 		"endless":             {"decrypt", body(strings.Repeat(canaryBody, 1<<14)), ErrUnreachable, "too long"},
-		"no content":          {"decrypt", func(w http.ResponseWriter) { w.WriteHeader(204) }, ErrKey, "no transit engine at transit/"},
+		"no content":          {"decrypt", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }, ErrKey, "no transit engine at transit/"},
 		"other transit key":   {"decrypt", status(400, "cipher: message authentication failed"), ErrKey, "not the key that wrapped"},
 		"key deleted":         {"decrypt", status(400, "encryption key not found"), ErrKey, "does not exist"},
 		"key version too old": {"decrypt", status(400, "ciphertext or signature version is disallowed by policy (too old)"), ErrKey, "min_decryption_version"},

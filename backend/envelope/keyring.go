@@ -35,7 +35,7 @@ func NewKeyring(mountUUID string, log hclog.Logger) *Keyring {
 	k := &Keyring{
 		mount:  mountUUID,
 		log:    log,
-		now:    time.Now, //nolint:forbidigo // the package's one clock; its tests run in synctest bubbles
+		now:    time.Now,
 		layout: make(chan struct{}, 1),
 		wake:   make(chan struct{}, 1),
 	}

@@ -162,7 +162,7 @@ func TestConcurrentUseMakesOneDataKeyAndOneUnwrap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := w.restart()
 		w.vault.set(func(f *fakeVault) {
-			f.before = func(op string, _ http.ResponseWriter, r *http.Request) bool {
+			f.before = func(op string, _ http.ResponseWriter, _ *http.Request) bool {
 				if op == "decrypt" {
 					time.Sleep(time.Second)
 				}

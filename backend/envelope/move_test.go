@@ -298,7 +298,7 @@ func TestAFirstSealDuringAMoveUsesTheNewSettings(t *testing.T) {
 		w.vault.rotate("transit/other")
 		var b Blob
 		err := w.Move(t.Context(), w.store, w.other(), func(ctx context.Context) error {
-			go func() { b = w.seal(t, "key/a") }()
+			go func() { b = w.seal(t, "key/a") }() //nolint:contextcheck // another request, with a context of its own
 			synctest.Wait()
 			return w.save(ctx)
 		})

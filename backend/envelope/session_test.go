@@ -62,7 +62,7 @@ func TestAPolicyThatIsWithdrawnIsNotTakenForADeadToken(t *testing.T) {
 	w.vault.set(func(f *fakeVault) {
 		f.before = func(op string, rw http.ResponseWriter, _ *http.Request) bool {
 			if op == "lookup-self" {
-				rw.WriteHeader(500)
+				rw.WriteHeader(http.StatusInternalServerError)
 			}
 			return op == "lookup-self"
 		}

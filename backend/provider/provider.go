@@ -252,8 +252,10 @@ func (s Secret) Equal(t Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
 }
 
-func (s Secret) String() string   { return "[secret]" }
-func (s Secret) GoString() string { return "[secret]" }
+func (s Secret) String() string { return "[secret]" }
+
+// GoString is String, for %#v.
+func (s Secret) GoString() string { return s.String() }
 
 // MarshalText always fails: a secret is sealed, never marshalled.
 func (s Secret) MarshalText() ([]byte, error) {
