@@ -16,7 +16,8 @@ var errStorage = errors.New("storage is away")
 type shakyStorage struct {
 	logical.InmemStorage
 
-	dead atomic.Bool // the process that uses it is gone
+	dead  atomic.Bool // the process that uses it is gone
+	reads atomic.Int64
 
 	mu     sync.Mutex
 	writes int
@@ -63,6 +64,11 @@ func (s *shakyStorage) act(do func() error) error {
 		return errStorage
 	}
 	return nil
+}
+
+func (s *shakyStorage) Get(ctx context.Context, path string) (*logical.StorageEntry, error) {
+	s.reads.Add(1)
+	return s.InmemStorage.Get(ctx, path)
 }
 
 func (s *shakyStorage) Put(ctx context.Context, e *logical.StorageEntry) error {

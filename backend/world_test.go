@@ -20,7 +20,7 @@ import (
 // A world is a mount, its storage and the vendors, in a synctest bubble: time
 // passes only by pass.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	cloud   *providertest.Cloud
 	storage *shakyStorage
 	b       *Backend
@@ -40,13 +40,14 @@ func inWorld(t *testing.T, f func(*world)) {
 	})
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, cloud: providertest.New(providertest.Options{}), storage: &shakyStorage{}, log: &logBuffer{}}
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := &world{t: tb, cloud: providertest.New(providertest.Options{}), storage: &shakyStorage{}, log: &logBuffer{}}
 	w.start()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		w.stop()
-		if t.Failed() {
-			t.Log("the mount's log:\n" + w.log.String())
+		if tb.Failed() {
+			tb.Log("the mount's log:\n" + w.log.String())
 		}
 	})
 	w.must(logical.UpdateOperation, "config", map[string]any{"encryption": "barrier"})
