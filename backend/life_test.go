@@ -126,7 +126,9 @@ func TestTwoSlotKey(t *testing.T) {
 			t.Errorf("rotation in an overlap: %v %v", third, fourth)
 		}
 		w.refused(statusInvalid, logical.UpdateOperation, "roles/twin", map[string]any{"account": "az", "resource_group": providertest.AzureGroup, "resource_name": providertest.AzureResourceName})
-		w.write("revoke/gpt", nil)
+		if got := w.write("revoke/gpt", nil); got["withdrawn"] != 2 {
+			t.Errorf("revoke in an overlap: %v, want both keys withdrawn", got)
+		}
 		w.refused(statusConflict, logical.ReadOperation, "creds/gpt", nil)
 		if w.works(third["api_key"]) || w.works(fourth["api_key"]) {
 			t.Error("revoke left a key alive")

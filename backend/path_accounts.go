@@ -299,7 +299,7 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	if len(roles) > 0 {
 		return nil, problemf(statusInvalid, "account %q is used by %d roles (%s): delete them first", name, len(roles), firstNames(roles))
 	}
-	left, reason := b.withdrawNow(ctx, req.Storage, b.ledger.ofAccount(name))
+	left, reason := b.withdrawNow(ctx, req.Storage, tagsOf(b.ledger.ofAccount(name)))
 	resp := &logical.Response{}
 	force := false
 	take(data, "force", &force)

@@ -298,7 +298,7 @@ func (b *Backend) settleEarlierRun(ctx context.Context, req *logical.Request) er
 			return err
 		}
 	}
-	if _, err := b.withdrawNow(ctx, req.Storage, []*line{l}); err != nil {
+	if _, err := b.withdrawNow(ctx, req.Storage, []provider.Tag{l.Tag}); err != nil {
 		b.Logger().Warn("the key of an interrupted request is not withdrawn yet", "tag", l.Tag, "error", err)
 	}
 	b.queue.at(lineItem(l.Tag), time.Now())

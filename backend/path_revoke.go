@@ -3,11 +3,14 @@ package backend
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
 )
 
 func pathsRevoke(b *Backend) []*framework.Path {
@@ -116,58 +119,63 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 	if err := b.ledger.wait(ctx); err != nil {
 		return k, err
 	}
-	k.byHand, err = b.stopServing(ctx, s, name)
+	var tags []provider.Tag
+	tags, k.byHand, err = b.stopServing(ctx, s, name)
 	if err != nil {
 		return k, err
 	}
-	var lines []*line
 	for _, l := range b.ledger.ofRole(name) {
 		if l.Kind != lineKey || b.ledger.inFlight(l.Tag) {
 			continue // an owner stays with its role; what is just being asked for was not leaked
 		}
 		if l.State == stateLive {
-			l = l.with(stateWithdrawing)
-			if err := b.putLine(ctx, s, l); err != nil {
+			if err := b.putLine(ctx, s, l.with(stateWithdrawing)); err != nil {
 				return k, err
 			}
 		}
-		lines = append(lines, l)
+		if l.State == stateLive || l.State == stateWithdrawing && !slices.Contains(tags, l.Tag) {
+			tags = append(tags, l.Tag)
+		}
 	}
-	left, reason := b.withdrawNow(ctx, s, lines)
-	k.withdrawn = len(lines) - len(left)
+	left, reason := b.withdrawNow(ctx, s, tags)
+	k.withdrawn, k.left, k.reason = len(tags)-len(left), left, reason
 	for _, l := range left {
 		b.queue.at(lineItem(l.Tag), time.Now().Add(firstRetry))
-		if l.State == stateWithdrawing { // an attempt that may yet appear was given to nobody
-			k.left, k.reason = append(k.left, l), reason
-		}
 	}
 	return k, nil
 }
 
 // stopServing moves a static role's keys to the ledger. Nothing is served from
-// its first Put on.
-func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name string) (byHand []string, err error) {
+// its first Put on. It returns the tags of those that an API can withdraw (the
+// queue may have done so before the caller looks), and the others by name.
+func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name string) (tags []provider.Tag, byHand []string, err error) {
 	b.roleLocks.interrupt(name) // a rotation that waits for a slow provider must not hold up the switch
 	unlock, err := b.roleLocks.lock(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer unlock()
 	role, err := b.role(ctx, s, name)
 	if err != nil || role.Type != typeStatic {
-		return nil, err
+		return nil, nil, err
 	}
 	e, err := b.keyEntryOf(ctx, s, name)
 	if err != nil || e.Current == nil && e.Previous == nil && e.Attempt == nil {
-		return nil, err
+		return nil, nil, err
 	}
 	h, err := b.hold(ctx, s, role)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	for _, v := range []*keyVersion{e.Current, e.Previous} {
+		if v != nil && v.ID != "" {
+			tags = append(tags, v.Tag)
+		}
 	}
 	b.queue.at(roleItem(name), time.Now().Add(firstRetry)) // should we fail on the way
 	e.Withdrawn = time.Time{}
-	return h.rotation().withdraw(ctx, e)
+	byHand, err = h.rotation().withdraw(ctx, e)
+	return tags, byHand, err
 }
 
 // plural counts things for people.

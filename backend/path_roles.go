@@ -462,7 +462,7 @@ func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, data *fr
 	if err != nil || lines == nil {
 		return nil, err
 	}
-	left, reason := b.withdrawNow(ctx, req.Storage, lines)
+	left, reason := b.withdrawNow(ctx, req.Storage, tagsOf(lines))
 	if len(left) == 0 {
 		return nil, nil //nolint:nilnil // the framework's way to say done
 	}

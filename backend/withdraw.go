@@ -107,19 +107,19 @@ func (b *Backend) withdrawLater(ctx context.Context, s logical.Storage, l *line)
 
 // withdrawNow works lines off at once, side by side, and returns those that are
 // still there with the first reason. They stay in the queue.
-func (b *Backend) withdrawNow(ctx context.Context, s logical.Storage, lines []*line) (left []*line, reason error) {
+func (b *Backend) withdrawNow(ctx context.Context, s logical.Storage, tags []provider.Tag) (left []*line, reason error) {
 	const sideBySide = 16
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
 		gate = make(chan struct{}, sideBySide)
 	)
-	for _, l := range lines {
+	for _, tag := range tags {
 		gate <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-gate }()
-			_, err := b.workLine(ctx, s, l.Tag)
-			if rest := b.ledger.get(l.Tag); rest != nil && rest.State != stateLive {
+			_, err := b.workLine(ctx, s, tag)
+			if rest := b.ledger.get(tag); rest != nil && rest.State != stateLive {
 				mu.Lock()
 				defer mu.Unlock()
 				left = append(left, rest)
@@ -294,6 +294,14 @@ func (b *Backend) sweep(ctx context.Context, x *session, scope provider.Scope, t
 		}
 	}
 	return len(ids) > 0, nil
+}
+
+func tagsOf(lines []*line) []provider.Tag {
+	tags := make([]provider.Tag, 0, len(lines))
+	for _, l := range lines {
+		tags = append(tags, l.Tag)
+	}
+	return tags
 }
 
 func earlier(a, b time.Time) time.Time {
