@@ -85,6 +85,7 @@ func newBackend(conf *logical.BackendConfig) *Backend {
 			pathsRevoke(b),
 			pathsStatus(b),
 			pathsKeys(b),
+			pathsRewrap(b),
 		),
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: []string{transitPath, dataKeyPrefix, accountPrefix, keyPrefix},
@@ -114,9 +115,7 @@ func newBackend(conf *logical.BackendConfig) *Backend {
 func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			// The value may hold anything, so neither it nor the stack's
-			// arguments go further than the type.
-			b.Logger().Error("panic in a request", "path", req.Path, "operation", req.Operation, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			b.reportPanic(r, req.Path)
 			resp, err = nil, problemf(500, "internal error: please report it with the stack from Vault's log")
 		}
 		if err != nil {
@@ -127,6 +126,12 @@ func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp
 		return nil, err
 	}
 	return b.Backend.HandleRequest(ctx, req)
+}
+
+// reportPanic logs where a panic came from. Its value may hold anything, so
+// only its type is told.
+func (b *Backend) reportPanic(value any, doing string) {
+	b.Logger().Error("panic", "doing", doing, "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
 }
 
 // HandleExistenceCheck comes before HandleRequest for a write, and the framework
@@ -178,13 +183,9 @@ func (b *Backend) settings(ctx context.Context, s logical.Storage) (*mountConfig
 	if cfg := b.config.Load(); cfg != nil {
 		return cfg, nil
 	}
-	cfg, err := load[mountConfig](ctx, s, configPath)
+	cfg, err := b.readSettings(ctx, s)
 	if err != nil {
 		return nil, err
-	}
-	if cfg == nil {
-		d := defaultConfig()
-		cfg = &d
 	}
 	transit, err := load[envelope.Settings](ctx, s, transitPath)
 	if err != nil {
@@ -193,6 +194,16 @@ func (b *Backend) settings(ctx context.Context, s logical.Storage) (*mountConfig
 	b.keyring.Configure(cfg.Encryption, transit)
 	b.config.Store(cfg)
 	return cfg, nil
+}
+
+// readSettings reads the configuration from storage, or the defaults.
+func (b *Backend) readSettings(ctx context.Context, s logical.Storage) (*mountConfig, error) {
+	cfg, err := load[mountConfig](ctx, s, configPath)
+	if err == nil && cfg == nil {
+		d := defaultConfig()
+		cfg = &d
+	}
+	return cfg, err
 }
 
 func (b *Backend) workers() int {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/hashicorp/go-secure-stdlib/parseutil"
@@ -69,7 +70,7 @@ func sortedNames[V any](m map[string]V) []string {
 func fits(v any, t framework.FieldType) bool {
 	switch v := v.(type) {
 	case map[string]any:
-		return t == framework.TypeKVPairs || t == framework.TypeMap
+		return t == framework.TypeKVPairs && flat(v)
 	case []any:
 		if t != framework.TypeCommaStringSlice && t != framework.TypeStringSlice {
 			return false
@@ -86,6 +87,17 @@ func fits(v any, t framework.FieldType) bool {
 	default: // numbers
 		return t == framework.TypeInt || t == framework.TypeFloat || t == framework.TypeDurationSecond
 	}
+}
+
+// flat reports whether a map holds no further lists or maps.
+func flat(m map[string]any) bool {
+	for _, v := range m {
+		switch v.(type) {
+		case map[string]any, []any, nil:
+			return false
+		}
+	}
+	return true
 }
 
 func fitsString(v string, t framework.FieldType) bool {
@@ -194,9 +206,9 @@ func withProviderFields(own map[string]*framework.FieldSchema, fields func(provi
 }
 
 // providerFields takes a provider's own fields out of a request and merges them
-// over what is stored. Fields of other providers, missing ones and changes of
-// fixed ones are the caller's mistakes.
-func providerFields(data *framework.FieldData, def provider.Definition, fields []provider.Field, common []string, stored map[string]string, storedSecrets map[string]string) (plain, secrets map[string]string, err error) {
+// over what is stored (exists says whether anything is). Fields of other
+// providers, missing ones and changes of fixed ones are the caller's mistakes.
+func providerFields(data *framework.FieldData, def provider.Definition, fields []provider.Field, common []string, exists bool, stored, storedSecrets map[string]string) (plain, secrets map[string]string, err error) {
 	plain, secrets = map[string]string{}, map[string]string{}
 	known := map[string]bool{}
 	for _, f := range fields {
@@ -205,11 +217,14 @@ func providerFields(data *framework.FieldData, def provider.Definition, fields [
 		if f.Secret {
 			into, old = secrets, storedSecrets
 		}
-		value, had := old[f.Name]
+		value := old[f.Name]
 		if raw, ok := data.GetOk(f.Name); ok {
 			text := fieldText(raw)
-			if f.Fixed && had && text != value {
-				return nil, nil, invalidf("%s is %q and cannot change: its keys lie there; make a new one beside it", f.Name, value)
+			if f.Fixed && exists && text != value {
+				return nil, nil, invalidf("%s is %q and cannot change: the keys lie there; make a new one beside it", f.Name, value)
+			}
+			if err := checkText(f, text); err != nil {
+				return nil, nil, err
 			}
 			value = text
 		}
@@ -229,6 +244,20 @@ func providerFields(data *framework.FieldData, def provider.Definition, fields [
 		}
 	}
 	return plain, secrets, nil
+}
+
+// longestText bounds the provider's own fields, in bytes.
+const longestText = 1024
+
+// checkText refuses what no provider could mean. It does not quote the text.
+func checkText(f provider.Field, s string) error {
+	switch {
+	case len(s) > longestText:
+		return invalidf("%s: %d bytes, and the longest is %d", f.Name, len(s), longestText)
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return invalidf("%s: it has characters that do not print, such as a line end", f.Name)
+	}
+	return nil
 }
 
 func fieldText(v any) string {

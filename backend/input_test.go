@@ -77,6 +77,11 @@ func TestBadInput(t *testing.T) {
 		{"max_ttl past the provider's", "roles/x", dynamic("max_ttl", "8760h"), "keeps a key for at most"},
 		{"negative max_active", "roles/x", dynamic("max_active", -1), "cannot be negative"},
 		{"fraction", "roles/x", dynamic("max_active", "1.5"), "a whole number"},
+		{"nested metadata", "roles/x", role("metadata", map[string]any{"a": map[string]any{"b": canary}}), "metadata: expected pairs"},
+		{"unprintable project", "roles/x", role("project_id", "proj\x00\n1"), "do not print"},
+		{"endless project", "roles/x", role("project_id", strings.Repeat("x", 5000)), "the longest is 1024"},
+		{"secret sent elsewhere", "accounts/oa", map[string]any{"base_url": "https://elsewhere.example.com/v1"}, "admin_key: give it again"},
+		{"fixed field set late", "accounts/oa", map[string]any{"organization_id": "org_other"}, "cannot change"},
 		{"dynamic import", "roles/x", map[string]any{"account": "an", "type": "dynamic"}, "cannot mint"},
 
 		{"unknown encryption", "config", map[string]any{"encryption": "rot13"}, "use transit or barrier"},

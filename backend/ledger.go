@@ -3,12 +3,14 @@ package backend
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
@@ -105,9 +107,9 @@ func newLedger() *ledger {
 	}
 }
 
-// load fills the index from storage. Lines that this process
-// wrote are newer, and stay.
-func (g *ledger) load(ctx context.Context, s logical.Storage) error {
+// load fills the index from storage. Lines that this process wrote are newer,
+// and stay. A damaged one is told and passed over: the others need looking after.
+func (g *ledger) load(ctx context.Context, s logical.Storage, log hclog.Logger) error {
 	accounts, err := s.List(ctx, ledgerPrefix)
 	if err != nil {
 		return fmt.Errorf("listing the ledger: %w", err)
@@ -120,22 +122,27 @@ func (g *ledger) load(ctx context.Context, s logical.Storage) error {
 		}
 		for _, tag := range tags {
 			l, err := load[line](ctx, s, ledgerPrefix+account+"/"+tag)
-			if err != nil {
+			switch {
+			case errors.Is(err, errDamaged):
+				log.Error("a line of the ledger cannot be read: look for its key at the provider by hand", "tag", tag, "account", account)
+			case err != nil:
 				return err
+			case l != nil:
+				l.Account, l.Tag = account, provider.Tag(tag)
+				g.add(l)
 			}
-			if l == nil {
-				continue
-			}
-			l.Account, l.Tag = account, provider.Tag(tag)
-			g.mu.Lock()
-			if g.lines[l.Tag] == nil && !g.flying[l.Tag] {
-				g.index(l)
-			}
-			g.mu.Unlock()
 		}
 	}
 	g.once.Do(func() { close(g.ready) })
 	return nil
+}
+
+func (g *ledger) add(l *line) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lines[l.Tag] == nil && !g.flying[l.Tag] {
+		g.index(l)
+	}
 }
 
 // wait returns when the index is complete.

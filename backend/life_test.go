@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,18 +188,20 @@ func TestRevokeInterruptsRotation(t *testing.T) {
 		w.openai()
 		w.write("roles/app", staticFields)
 		leaked := w.read("creds/app")["api_key"]
-		w.cloud.Fault(providertest.Fault{Kind: providertest.Hang, Method: "POST", Path: "/api_keys", Times: 1})
-		rotated := make(chan error)
-		go func() { rotated <- w.try(logical.UpdateOperation, "rotate-role/app", nil) }()
-		synctest.Wait()
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Hang, Method: "POST", Path: "/api_keys", Times: 2})
+		rotated := make(chan error, 2)
+		for i := range 2 { // the second one waits for the first
+			req := &logical.Request{ID: fmt.Sprint("rotation", i), Operation: logical.UpdateOperation, Path: "rotate-role/app"}
+			go func() { _, err := w.send(req); rotated <- err }()
+			synctest.Wait()
+		}
 		began := time.Now()
-		w.request++
 		w.write("revoke/app", nil)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("revoke took %s", took)
 		}
-		if err := <-rotated; err == nil {
-			t.Error("the interrupted rotation reports success")
+		if err := errors.Join(<-rotated, <-rotated); err == nil {
+			t.Error("the interrupted rotations report success")
 		}
 		if w.works(leaked) {
 			t.Error("the leaked key works")
@@ -207,5 +211,158 @@ func TestRevokeInterruptsRotation(t *testing.T) {
 		if n := len(w.live("openai")); n != 0 {
 			t.Errorf("%d keys live after revoke", n)
 		}
+	})
+}
+
+// A leak switch that was cut off is finished before anything else: what leaked
+// is not served again.
+func TestHalfWithdrawnIsNotServedAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		leaked := w.read("creds/app")["api_key"]
+		e, err := w.b.keyEntryOf(w.t.Context(), w.storage, "app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Phase, e.Withdrawn = phaseWithdrawn, time.Now() // the switch's first write, and no more
+		if err := save(w.t.Context(), w.storage, keyPrefix+"app", e); err != nil {
+			t.Fatal(err)
+		}
+		w.b.InvalidateKey(w.t.Context(), keyPrefix+"app")
+		w.write("rotate-role/app", nil)
+		if got := w.read("creds/app"); got["api_key"] == leaked {
+			t.Error("the leaked key is served again")
+		}
+		w.pass(time.Second)
+		if w.works(leaked) {
+			t.Error("the leaked key works")
+		}
+	})
+}
+
+// The portal regenerates the slot in use and a person brings its new value: the
+// slot is not regenerated again when the old value's grace would end.
+func TestBroughtSlotIsTheCurrentOne(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.azure()
+		w.write("roles/gpt", azureFields)
+		fresh := w.cloud.Azure.Regenerate(providertest.AzureResource{Group: providertest.AzureGroup, Name: providertest.AzureResourceName}, "Key1")
+		w.write("import/gpt", map[string]any{"api_key": fresh.Secret})
+		w.pass(time.Hour)
+		if got := w.read("creds/gpt"); got["api_key"] != fresh.Secret || !w.works(fresh.Secret) {
+			t.Errorf("after the import: %v", got["key_id"])
+		}
+	})
+}
+
+// The key before last, called back, is current again and not withdrawn.
+func TestPreviousKeyCalledBack(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		first := w.read("creds/app")
+		w.write("rotate-role/app", nil)
+		second := w.read("creds/app")
+		w.write("import/app", map[string]any{"api_key": first["api_key"]})
+		w.pass(time.Hour)
+		if got := w.read("creds/app"); got["api_key"] != first["api_key"] || !w.works(first["api_key"]) || w.works(second["api_key"]) {
+			t.Errorf("called back: %v", got)
+		}
+		w.refused(statusConflict, logical.UpdateOperation, "import/app", map[string]any{"api_key": w.leaseOf("ci")})
+		w.must(logical.DeleteOperation, "roles/app", nil)
+		w.pass(time.Minute)
+		if w.works(first["api_key"]) {
+			t.Error("the engine made this key, and it outlives its role")
+		}
+	})
+}
+
+// leaseOf makes a dynamic role and leases a key of it.
+func (w *world) leaseOf(role string) any {
+	w.t.Helper()
+	w.write("roles/"+role, dynamicFields)
+	resp, _ := w.lease(role, nil)
+	return resp.Data["api_key"]
+}
+
+// One damaged entry does not keep the rest from its turn.
+func TestDamagedEntries(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		for _, path := range []string{rolePrefix + "aaa", keyPrefix + "aaa", ledgerPrefix + "oa/aaa"} {
+			if err := w.storage.Put(w.t.Context(), &logical.StorageEntry{Key: path, Value: []byte("?")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.crash()
+		w.pass(25 * time.Hour)
+		if v := w.read("creds/app")["version"]; v != 2 {
+			t.Errorf("version %v: the sound role was not rotated", v)
+		}
+		w.write("roles/ci", dynamicFields)
+		w.lease("ci", nil)
+	})
+}
+
+// What another role does with a resource is not undone, nor forgotten, by what
+// was left over from an earlier role on it.
+func TestLeftoverSlots(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.azure()
+		o := w.cloud.Options().Azure
+		w.write("accounts/az2", map[string]any{
+			"provider": "azure-openai", "tenant_id": o.TenantID, "client_id": o.ClientID,
+			"client_secret": o.ClientSecret, "subscription_id": o.SubscriptionID,
+		})
+		w.write("roles/gpt", azureFields)
+		w.write("rotate-role/gpt", map[string]any{"grace_period": 0})
+		old := w.read("creds/gpt")["api_key"] // Key2, made by the engine
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Broken, Path: "regenerateKey"})
+		w.must(logical.DeleteOperation, "roles/gpt", nil) // Key2 is left to the ledger
+		w.cloud.ClearFaults()
+		w.write("roles/gpt2", map[string]any{"account": "az2", "resource_group": providertest.AzureGroup, "resource_name": providertest.AzureResourceName})
+		w.write("rotate-role/gpt2", nil) // takes Key2
+		w.pass(time.Hour)
+		now := w.read("creds/gpt2")["api_key"]
+		if w.works(old) || !w.works(now) {
+			t.Error("the leftover of another role ended the current key")
+		}
+	})
+}
+
+// Everything moves to a new data key in the background, and the old one goes
+// when no write that began with it can still be under way.
+func TestResealing(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		w.write("rotate-role/app", nil)
+		first := w.read("creds/app")["api_key"]
+		w.refused(statusInvalid, logical.UpdateOperation, "rewrap", nil)
+		w.write("rewrap", map[string]any{"new_data_key": true})
+		w.pass(time.Second)
+		if st := w.read("status"); st["resealing"] != 0 {
+			t.Errorf("status after resealing: %v", st)
+		}
+		w.crash()
+		if got := w.read("creds/app")["api_key"]; got != first {
+			t.Error("the key changed with its seal")
+		}
+		w.pass(2 * quarantine)
+		keys, err := w.storage.List(w.t.Context(), dataKeyPrefix)
+		if err != nil || len(keys) != 1 {
+			t.Errorf("data keys at the end: %v %v, want one", keys, err)
+		}
+		w.crash()
+		w.read("creds/app")
+		w.write("rotate-role/app", nil)
 	})
 }

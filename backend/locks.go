@@ -17,19 +17,13 @@ type nameLock struct {
 	held   chan struct{} // holds one element while locked
 	users  int           // holders and waiters
 	cancel func()        // ends what the holder waits for; nil if it cannot be hurried
+	urgent int           // callers of seize that wait: whoever holds the lock before them is hurried
 }
 
 // lock waits for name's lock or the end of ctx.
 func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error) {
 	l.mu.Lock()
-	if l.m == nil {
-		l.m = map[string]*nameLock{}
-	}
-	n := l.m[name]
-	if n == nil {
-		n = &nameLock{held: make(chan struct{}, 1)}
-		l.m[name] = n
-	}
+	n := l.get(name)
 	n.users++
 	l.mu.Unlock()
 
@@ -49,20 +43,52 @@ func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error
 	}
 }
 
-// interruptible tells how the holder of name's lock can be hurried.
+// interruptible tells how the holder of name's lock can be hurried; at once, if
+// somebody urgent waits already.
 func (l *locks) interruptible(name string, cancel func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := l.m[name]; n != nil {
-		n.cancel = cancel
+	n := l.m[name]
+	if n == nil {
+		return
+	}
+	n.cancel = cancel
+	if cancel != nil && n.urgent > 0 {
+		cancel()
 	}
 }
 
-// interrupt hurries the holder of name's lock, if there is one and it can be.
-func (l *locks) interrupt(name string) {
+// seize is lock for what cannot wait: it interrupts the holder, and whoever
+// gets the lock before it.
+func (l *locks) seize(ctx context.Context, name string) (unlock func(), err error) {
+	l.hurry(name, 1)
+	defer l.hurry(name, -1)
+	return l.lock(ctx, name)
+}
+
+func (l *locks) hurry(name string, by int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := l.m[name]; n != nil && n.cancel != nil {
+	n := l.get(name)
+	n.urgent += by
+	n.users += by // keeps n while it is urgent
+	if by > 0 && n.cancel != nil {
 		n.cancel()
 	}
+	if n.users == 0 {
+		delete(l.m, name)
+	}
+}
+
+// get returns the lock of a name. The caller holds mu.
+func (l *locks) get(name string) *nameLock {
+	if l.m == nil {
+		l.m = map[string]*nameLock{}
+	}
+	n := l.m[name]
+	if n == nil {
+		n = &nameLock{held: make(chan struct{}, 1)}
+		l.m[name] = n
+	}
+	return n
 }

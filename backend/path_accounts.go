@@ -57,7 +57,8 @@ func pathsAccounts(b *Backend) []*framework.Path {
 			HelpDescription: `
 Give the provider and its own fields (see providers/<name>), the admin credential
 among them. It is tried at the provider, sealed, and never returned by any path.
-Writing only some fields keeps the others. A credential that is replaced here is
+Writing only some fields keeps the others; but who changes base_url or ca_cert must
+give the credential again, since it would be sent there. A credential that is replaced here is
 not withdrawn at the provider: that is yours to do.
 
 An account with roles cannot be deleted, nor one with keys that are still to be
@@ -212,8 +213,38 @@ func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data
 			return nil, err
 		}
 	}
-	a.Fields, secrets, err = providerFields(data, def, def.Account, accountFieldNames, storedFields, storedSecrets)
+	if old != nil && steered(data, def, a, old) {
+		if err := givenAnew(data, def); err != nil {
+			return nil, err
+		}
+	}
+	a.Fields, secrets, err = providerFields(data, def, def.Account, accountFieldNames, old != nil, storedFields, storedSecrets)
 	return secrets, err
+}
+
+// steered reports whether a write changes where the account's secrets are sent.
+func steered(data *framework.FieldData, def provider.Definition, a, old *accountEntry) bool {
+	if a.BaseURL != old.BaseURL || a.CACert != old.CACert {
+		return true
+	}
+	for _, f := range def.Account {
+		v, given := data.GetOk(f.Name)
+		if f.Steers && given && fieldText(v) != old.Fields[f.Name] {
+			return true
+		}
+	}
+	return false
+}
+
+// givenAnew asks for every secret of an account: what is stored goes nowhere else
+// than where it was meant to go.
+func givenAnew(data *framework.FieldData, def provider.Definition) error {
+	for _, f := range def.Account {
+		if _, given := data.GetOk(f.Name); f.Secret && !given {
+			return invalidf("%s: give it again, since this write changes where it is sent", f.Name)
+		}
+	}
+	return nil
 }
 
 // problemWith answers err's own status with a text around it.
@@ -283,35 +314,31 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	if err := b.ledger.wait(ctx); err != nil {
 		return nil, err
 	}
+	force := false
+	take(data, "force", &force)
+	if err := b.unused(ctx, req.Storage, name); err != nil {
+		return nil, err
+	}
+	// Before the account's lock: it is the last one to be taken.
+	_, reason := b.withdrawNow(ctx, req.Storage, tagsOf(b.ledger.ofAccount(name)))
 	unlock, err := b.accountLocks.lock(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	a, err := b.accounts.get(ctx, req.Storage, name)
-	if err != nil || a == nil {
+	if err := b.unused(ctx, req.Storage, name); err != nil {
 		return nil, err
 	}
-	roles, err := b.rolesOf(ctx, req.Storage, name)
-	if err != nil {
-		return nil, err
+	left := b.ledger.ofAccount(name)
+	if len(left) > 0 && !force {
+		return nil, problemf(statusConflict, "account %q still has %s to be withdrawn (see keys/%s): the engine goes on trying; force=true gives up on them. Reason: %v",
+			name, plural(len(left), "key", "keys"), name, orPending(reason))
 	}
-	if len(roles) > 0 {
-		return nil, problemf(statusInvalid, "account %q is used by %d roles (%s): delete them first", name, len(roles), firstNames(roles))
-	}
-	left, reason := b.withdrawNow(ctx, req.Storage, tagsOf(b.ledger.ofAccount(name)))
 	resp := &logical.Response{}
-	force := false
-	take(data, "force", &force)
-	switch {
-	case len(left) > 0 && !force:
-		return nil, problemf(statusConflict, "account %q still has %d keys to be withdrawn (see keys/%s): the engine goes on trying; force=true gives up on them. Reason: %v", name, len(left), name, orPending(reason))
-	case len(left) > 0:
-		for _, l := range left {
-			resp.AddWarning("given up, may still be live at the provider: " + string(l.Tag) + " " + l.ID)
-			if err := b.ledger.drop(ctx, req.Storage, l); err != nil {
-				return nil, err
-			}
+	for _, l := range left {
+		resp.AddWarning("given up, may still be live at the provider: " + string(l.Tag) + " " + l.ID)
+		if err := b.ledger.drop(ctx, req.Storage, l); err != nil {
+			return nil, err
 		}
 	}
 	if err := b.accounts.delete(ctx, req.Storage, name); err != nil {
@@ -322,6 +349,15 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 		return nil, nil //nolint:nilnil // the framework's way to say done
 	}
 	return resp, nil
+}
+
+// unused refuses to let an account go that has roles.
+func (b *Backend) unused(ctx context.Context, s logical.Storage, account string) error {
+	roles, err := b.rolesOf(ctx, s, account)
+	if err != nil || len(roles) == 0 {
+		return err
+	}
+	return invalidf("account %q is used by %s (%s): delete them first", account, plural(len(roles), "role", "roles"), firstNames(roles))
 }
 
 func orPending(reason error) error {

@@ -54,7 +54,9 @@ func (b *Backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 }
 
 func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	old, err := b.settings(ctx, req.Storage)
+	b.configMu.Lock()
+	defer b.configMu.Unlock()
+	old, err := b.readSettings(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +88,6 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	if cfg.Encryption != old.Encryption {
 		cfg.EncryptionSince = time.Now().UTC()
 	}
-	b.configMu.Lock()
-	defer b.configMu.Unlock()
 	err = save(ctx, req.Storage, configPath, &cfg)
 	b.config.Store(nil) // in either case: storage knows best
 	if err == nil && cfg.Encryption != old.Encryption {

@@ -213,6 +213,9 @@ func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *f
 	}
 	var asked time.Duration
 	takeDuration(data, "ttl", &asked)
+	if _, given := data.GetOk("ttl"); given && asked == 0 {
+		return nil, invalidf("ttl: at least 1s; leave it out for the role's")
+	}
 	ttl, maxTTL, warnings, err := b.leaseTimes(role, def, asked)
 	if err != nil {
 		return nil, err

@@ -106,7 +106,10 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 		return nil, err
 	}
 	r := h.rotation()
-	minted, err := h.makeRoom(ctx, r, e, secret)
+	if err := r.endWithdrawal(ctx, e); err != nil {
+		return nil, err
+	}
+	back, err := h.makeRoom(ctx, r, e, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +121,10 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	if err != nil {
 		return nil, err
 	}
-	v.Brought = !minted
+	v.Brought = true
+	if back != nil { // it keeps the name it has at the provider
+		v.Tag, v.Brought = back.Tag, back.Brought
+	}
 	if err := r.adopt(ctx, e, v, nil); err != nil {
 		return nil, err
 	}
@@ -130,27 +136,24 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 }
 
 // makeRoom settles what is under way and leaves at most one key beside the one
-// that is brought. If that is the previous key, called back, it is not
-// withdrawn; minted says that the engine made it.
-func (h *holder) makeRoom(ctx context.Context, r *rotation, e *keyEntry, secret provider.Secret) (minted bool, err error) {
+// that is brought. If that is the previous key, called back, it is returned
+// instead of being withdrawn.
+func (h *holder) makeRoom(ctx context.Context, r *rotation, e *keyEntry, secret provider.Secret) (back *keyVersion, err error) {
 	if e.Phase == phaseMinting {
 		if err := r.resolve(ctx, e); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
-	back, err := h.serves(ctx, e.Previous, secret)
+	same, err := h.serves(ctx, e.Previous, secret)
 	switch {
 	case err != nil:
-		return false, err
-	case back:
-		minted = !e.Previous.Brought
-	case e.Previous != nil: // at most two keys: the elder goes first
-		if err := r.shed(ctx, e.Previous); err != nil && !errors.Is(err, provider.ErrUnsupported) {
-			return false, err
-		}
+		return nil, err
+	case same:
+		back, e.Previous = e.Previous, nil
+		return back, nil
+	default:
+		return nil, r.clearPrevious(ctx, e)
 	}
-	e.Previous = nil
-	return minted, nil
 }
 
 // serves reports whether v is this very key.

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,17 +99,27 @@ func (b *Backend) revokeAccount(ctx context.Context, req *logical.Request, data 
 	if a == nil {
 		return nil, problemf(statusMissing, "no account named %q: see the list of accounts", name)
 	}
+	if err := b.ledger.wait(ctx); err != nil {
+		return nil, err
+	}
 	roles, err := b.rolesOf(ctx, req.Storage, name)
 	if err != nil {
 		return nil, err
 	}
 	var all killed
+	var failures []error
 	for _, r := range roles {
-		k, err := b.kill(ctx, req.Storage, r.Name)
+		if r.Deleting {
+			continue // its keys are on the ledger already
+		}
+		k, err := b.kill(ctx, req.Storage, r.Name) // one that fails does not spare the others
 		if err != nil {
-			return nil, err
+			failures = append(failures, fmt.Errorf("role %q: %w", r.Name, err))
 		}
 		all.add(k)
+	}
+	if len(failures) > 0 {
+		return nil, problemf(statusUnavailable, "not every role of account %q could be revoked: %w", name, errors.Join(failures...))
 	}
 	return all.response(fmt.Sprintf("account %q", name))
 }
@@ -149,8 +160,8 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 // its first Put on. It returns the tags of those that an API can withdraw (the
 // queue may have done so before the caller looks), and the others by name.
 func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name string) (tags []provider.Tag, byHand []string, err error) {
-	b.roleLocks.interrupt(name) // a rotation that waits for a slow provider must not hold up the switch
-	unlock, err := b.roleLocks.lock(ctx, name)
+	// A rotation that waits for a slow provider must not hold up the switch.
+	unlock, err := b.roleLocks.seize(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}

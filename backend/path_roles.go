@@ -155,12 +155,16 @@ func (b *Backend) writeRole(ctx context.Context, req *logical.Request, data *fra
 	if err := b.takeRoleFields(ctx, req.Storage, data, role, old); err != nil {
 		return nil, err
 	}
-	if role.Type == typeStatic {
-		err = b.saveStatic(ctx, req.Storage, role)
-	} else {
-		err = b.saveDynamic(ctx, req.Storage, role, old)
+	if role.Type == typeDynamic {
+		return nil, b.saveDynamic(ctx, req.Storage, role, old)
 	}
-	return nil, err
+	keyless, err := b.saveStatic(ctx, req.Storage, role)
+	if err != nil || keyless == "" {
+		return nil, err
+	}
+	resp := &logical.Response{}
+	resp.AddWarning("the role has no key yet: " + keyless)
+	return resp, nil
 }
 
 // takeRoleFields merges a request into role and checks the result.
@@ -192,7 +196,7 @@ func (b *Backend) takeRoleFields(ctx context.Context, s logical.Storage, data *f
 		return err
 	}
 	common := append(append(append([]string{}, commonRoleFields...), dynamicRoleFields...), staticRoleFields...)
-	if role.Scope, _, err = providerFields(data, def, def.Role, common, role.Scope, nil); err != nil {
+	if role.Scope, _, err = providerFields(data, def, def.Role, common, old != nil, role.Scope, nil); err != nil {
 		return err
 	}
 	if err := takeCommon(data, role, def); err != nil {
@@ -245,9 +249,9 @@ func takeCommon(data *framework.FieldData, role *roleEntry, def provider.Definit
 	return nil
 }
 
+// takeDynamic leaves the static type's settings as they are: the role may go
+// back to it, and its last static key still has a grace period.
 func takeDynamic(data *framework.FieldData, role *roleEntry, def provider.Definition) error {
-	// grace_period stays: a static key that the role had before still needs it.
-	role.RotationPeriod, role.RotationSchedule, role.RotationWindow = 0, "", 0
 	takeDuration(data, "ttl", &role.TTL)
 	takeDuration(data, "max_ttl", &role.MaxTTL)
 	take(data, "max_active", &role.MaxActive)
@@ -263,7 +267,6 @@ func takeDynamic(data *framework.FieldData, role *roleEntry, def provider.Defini
 }
 
 func takeStatic(data *framework.FieldData, role, old *roleEntry) error {
-	role.TTL, role.MaxTTL, role.MaxActive = 0, 0, 0
 	_, newPeriod := data.GetOk("rotation_period")
 	_, newSchedule := data.GetOk("rotation_schedule")
 	takeDuration(data, "rotation_period", &role.RotationPeriod)
@@ -318,31 +321,42 @@ func checkSchedule(role *roleEntry) error {
 // otherHolder refuses a second role on the same two slots.
 func (b *Backend) otherHolder(ctx context.Context, s logical.Storage, role *roleEntry) error {
 	account, def, err := b.accountOf(ctx, s, role)
-	if err != nil || def.Resource == nil {
-		return err
-	}
-	mine := def.Resource(provider.Account{Fields: account.Fields}, role.Scope)
-	names, err := b.roles.list(ctx, s)
 	if err != nil {
 		return err
 	}
+	other, err := b.slotHolder(ctx, s, def, resourceOf(def, account, role.Scope), role.Name)
+	if err != nil || other == "" {
+		return err
+	}
+	return invalidf("role %q already holds the two keys of this resource: read creds/%s instead", other, other)
+}
+
+// slotHolder is the name of the role on a resource, but for one; "" if none.
+func (b *Backend) slotHolder(ctx context.Context, s logical.Storage, def provider.Definition, resource, but string) (string, error) {
+	if resource == "" {
+		return "", nil
+	}
+	names, err := b.roles.list(ctx, s)
+	if err != nil {
+		return "", err
+	}
 	for _, name := range names {
-		other, err := b.roles.get(ctx, s, name)
+		role, err := b.roles.get(ctx, s, name)
 		if err != nil {
-			return err
+			return "", err
 		}
-		if other == nil || other.Name == role.Name {
+		if role == nil || role.Name == but {
 			continue
 		}
-		a, err := b.accounts.get(ctx, s, other.Account)
+		a, err := b.accounts.get(ctx, s, role.Account)
 		if err != nil {
-			return err
+			return "", err
 		}
-		if a != nil && a.Provider == account.Provider && def.Resource(provider.Account{Fields: a.Fields}, other.Scope) == mine {
-			return invalidf("role %q already holds the two keys of this resource: read creds/%s instead", other.Name, other.Name)
+		if a != nil && a.Provider == def.Name && resourceOf(def, a, role.Scope) == resource {
+			return role.Name, nil
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // storeRole stores a role while its account surely exists.
@@ -365,23 +379,34 @@ func (b *Backend) storeRole(ctx context.Context, s logical.Storage, role *roleEn
 
 // saveStatic stores a static role. One that has no key yet gets its first
 // before it is stored, so that a write that fails leaves no role behind; what it
-// leaves at the provider is on the ledger.
-func (b *Backend) saveStatic(ctx context.Context, s logical.Storage, role *roleEntry) error {
+// leaves at the provider is on the ledger. keyless says why a role has no key
+// yet all the same.
+func (b *Backend) saveStatic(ctx context.Context, s logical.Storage, role *roleEntry) (keyless string, err error) {
 	e, err := b.staticKeys.get(ctx, s, role.Name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { b.queue.at(roleItem(role.Name), time.Now()) }()
 	h, err := b.hold(ctx, s, role)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if e != nil || h.def.Life() == provider.LifeImport || role.Disabled || h.account.Disabled {
-		return b.storeRole(ctx, s, role) // a disabled one gets its key when it is enabled
+	switch {
+	case e != nil:
+		return "", b.storeRole(ctx, s, role)
+	case h.def.Life() == provider.LifeImport:
+		return "bring one with import/" + role.Name, b.storeRole(ctx, s, role)
+	case role.Disabled || h.account.Disabled:
+		return "it gets one when role and account are enabled", b.storeRole(ctx, s, role)
 	}
 	if err := b.otherHolder(ctx, s, role); err != nil {
-		return err
+		return "", err
 	}
+	return "", b.saveWithKey(ctx, s, h)
+}
+
+// saveWithKey gets the first key of a role, then stores both.
+func (b *Backend) saveWithKey(ctx context.Context, s logical.Storage, h *holder) error {
 	// The caller may hang up; what has begun is brought to its end.
 	ctx, cancel := h.patient(ctx)
 	defer cancel()
@@ -398,7 +423,7 @@ func (b *Backend) saveStatic(ctx context.Context, s logical.Storage, role *roleE
 		done(false)
 		return err
 	}
-	err = b.staticKeys.put(ctx, s, role.Name, e)
+	err = b.staticKeys.put(ctx, s, h.role.Name, e)
 	done(err == nil)
 	return err
 }

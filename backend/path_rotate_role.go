@@ -54,6 +54,9 @@ func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	if _, ok := data.GetOk("grace_period"); ok {
 		grace = new(time.Duration)
 		takeDuration(data, "grace_period", grace)
+		if role.RotationPeriod > 0 && *grace >= role.RotationPeriod {
+			return nil, invalidf("grace_period: %s must be shorter than the role's rotation_period, %s", *grace, role.RotationPeriod)
+		}
 	}
 	h, err := b.hold(ctx, req.Storage, role)
 	if err != nil {
@@ -72,19 +75,24 @@ func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	if e.Request == req.ID && (e.Phase == phaseStable || e.Phase == phaseOverlap) {
 		return rotated(e), nil // this very request, sent again: its rotation is done
 	}
+	elder := e.Previous
 	defer func() { b.queue.at(roleItem(name), time.Now()) }()
 	ctx, cancel := h.patient(ctx)
 	defer cancel()
 	if err := h.openStored(ctx); err != nil {
 		return nil, err
 	}
-	if err := h.rotation().rotate(ctx, e, req.ID, grace); err != nil {
+	if err := h.renew(ctx, h.rotation(), e, req.ID, grace); err != nil {
 		if errors.Is(err, provider.ErrUnknown) {
 			err = fmt.Errorf("%w; the engine looks for the key that may have been made, withdraws it, and rotates then: see status/%s", err, name)
 		}
 		return nil, fmt.Errorf("rotating role %q: %w", name, err)
 	}
-	return rotated(e), nil
+	resp := rotated(e)
+	if elder != nil {
+		resp.AddWarning("the key before last (" + elder.describe() + ") was still in its grace, which ended now: there are never more than two")
+	}
+	return resp, nil
 }
 
 // rotated is the answer to rotate-role and import.

@@ -204,7 +204,7 @@ func (b *Backend) surveyRoles(ctx context.Context, st logical.Storage, s *survey
 		if role.Type != typeStatic {
 			continue
 		}
-		_, def, err := b.accountOf(ctx, st, role)
+		account, def, err := b.accountOf(ctx, st, role)
 		if err != nil {
 			s.failing[name] = err.Error()
 			continue
@@ -213,19 +213,21 @@ func (b *Backend) surveyRoles(ctx context.Context, st logical.Storage, s *survey
 		if err != nil {
 			return err
 		}
-		s.add(role, def, e)
+		s.add(role, account, def, e)
 	}
 	return nil
 }
 
-func (s *survey) add(role *roleEntry, def provider.Definition, e *keyEntry) {
+func (s *survey) add(role *roleEntry, account *accountEntry, def provider.Definition, e *keyEntry) {
 	if e.Current != nil {
 		s.keys["current"]++
 	}
 	if e.Previous != nil {
 		s.keys["previous"]++
 	}
-	if e.LastError != "" {
+	// Without a next step, what failed was asked for by a caller, who was told.
+	pending := !nextStep(role, account, def.Life(), e).IsZero()
+	if e.LastError != "" && (pending || e.Attempts == 0) {
 		s.failing[role.Name] = e.LastError
 	}
 	if e.Phase == phaseWithdrawn {

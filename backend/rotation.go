@@ -60,26 +60,26 @@ type rotation struct {
 	issuer
 	save  func(context.Context, *keyEntry) error
 	grace time.Duration // the role's
+	note  string        // what a person must do about a key that has gone from the entry
 }
 
 // rotate gives the role a new key. Intent is stored before the provider is
 // asked; the new key is verified before it is stored, and stored before the
 // previous one is touched. grace, if not nil, replaces the role's once.
 func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grace *time.Duration) error {
+	if err := r.endWithdrawal(ctx, e); err != nil {
+		return err
+	}
 	if e.Phase == phaseMinting {
-		if grace == nil {
+		if grace == nil && e.Attempt != nil {
 			grace = e.Attempt.Grace
 		}
 		if err := r.resolve(ctx, e); err != nil {
 			return err
 		}
 	}
-	// At most two keys: the elder of an overlap goes before a third is made.
-	if e.Previous != nil {
-		if err := r.shed(ctx, e.Previous); err != nil && !errors.Is(err, provider.ErrUnsupported) {
-			return r.failed(ctx, e, err)
-		}
-		e.Previous, e.Until = nil, time.Time{}
+	if err := r.clearPrevious(ctx, e); err != nil {
+		return r.failed(ctx, e, err)
 	}
 	a, err := r.plan(e)
 	if err != nil {
@@ -107,6 +107,26 @@ func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grac
 	return r.adopt(ctx, e, v, grace)
 }
 
+// clearPrevious ends an overlap before its time: there are at most two keys, so
+// the elder one goes before a third comes.
+func (r *rotation) clearPrevious(ctx context.Context, e *keyEntry) error {
+	if e.Previous == nil {
+		return nil
+	}
+	switch err := r.shed(ctx, e.Previous); {
+	case errors.Is(err, provider.ErrUnsupported):
+		r.note = byHand(e.Previous)
+	case err != nil:
+		return err
+	}
+	e.Previous, e.Until = nil, time.Time{}
+	return nil
+}
+
+func byHand(v *keyVersion) string {
+	return "the previous key (" + v.describe() + ") cannot be withdrawn by API: disable it at the provider"
+}
+
 // adopt makes v the current key, and begins the grace of the one before it.
 func (r *rotation) adopt(ctx context.Context, e *keyEntry, v *keyVersion, grace *time.Duration) error {
 	now := time.Now().UTC()
@@ -117,8 +137,11 @@ func (r *rotation) adopt(ctx context.Context, e *keyEntry, v *keyVersion, grace 
 	e.Version++
 	v.Version = e.Version
 	e.Previous, e.Current, e.Attempt = e.Current, v, nil
+	if e.Previous != nil && e.Previous.ID == v.ID && v.ID != "" {
+		e.Previous = nil // the same slot: withdrawing its old value would end the new one
+	}
 	e.LastRotation, e.Withdrawn = now, time.Time{}
-	e.Attempts, e.LastError, e.RetryAt = 0, "", time.Time{}
+	e.Attempts, e.LastError, e.RetryAt = 0, r.note, time.Time{}
 	e.Phase, e.Until = phaseStable, time.Time{}
 	if e.Previous != nil {
 		e.Phase, e.Until = phaseOverlap, now.Add(overlap)
@@ -137,21 +160,24 @@ func (r *rotation) adopt(ctx context.Context, e *keyEntry, v *keyVersion, grace 
 // endOverlap withdraws the previous key. Its successor is stored.
 func (r *rotation) endOverlap(ctx context.Context, e *keyEntry) error {
 	err := r.retire(ctx, e.Previous)
-	note := ""
 	switch {
 	case errors.Is(err, provider.ErrUnsupported):
-		note = "the previous key (" + e.Previous.describe() + ") cannot be withdrawn by API: disable it at the provider"
+		r.note = byHand(e.Previous)
 	case err != nil:
 		return r.failed(ctx, e, err)
 	}
 	e.Previous, e.Until, e.Phase = nil, time.Time{}, phaseStable
-	e.Attempts, e.LastError, e.RetryAt = 0, note, time.Time{}
+	e.Attempts, e.LastError, e.RetryAt = 0, r.note, time.Time{}
 	return r.save(ctx, e)
 }
 
 // resolve finds out what became of the attempt of a crashed or cut-off mint,
 // before anything else is asked of the provider.
 func (r *rotation) resolve(ctx context.Context, e *keyEntry) error {
+	if e.Attempt == nil {
+		e.rest() // there is nothing to look for
+		return nil
+	}
 	sure, err := r.settle(ctx, *e.Attempt)
 	if err != nil {
 		return r.failed(ctx, e, err)
@@ -195,6 +221,20 @@ func (r *rotation) withdraw(ctx context.Context, e *keyEntry) (unreachable []str
 	e.Current, e.Previous, e.Attempt, e.Until = nil, nil, nil, time.Time{}
 	e.Attempts, e.LastError, e.RetryAt = 0, "", time.Time{}
 	return unreachable, r.save(ctx, e)
+}
+
+// endWithdrawal finishes a leak switch that was cut off, so that what leaked is
+// never taken for the key before a new one.
+func (r *rotation) endWithdrawal(ctx context.Context, e *keyEntry) error {
+	if !e.halfWithdrawn() {
+		return nil
+	}
+	_, err := r.withdraw(ctx, e)
+	return err
+}
+
+func (e *keyEntry) halfWithdrawn() bool {
+	return e.Phase == phaseWithdrawn && (e.Current != nil || e.Previous != nil || e.Attempt != nil)
 }
 
 // refused handles a failed create call: back to rest if nothing changed at the

@@ -18,6 +18,12 @@ func lineItem(tag provider.Tag) string { return "line/" + string(tag) }
 // doItem is the queue's work. Failures are kept in the role's entry or with
 // the ledger's line, where status shows them.
 func (b *Backend) doItem(ctx context.Context, item string) (again time.Time) {
+	defer func() {
+		if r := recover(); r != nil { // or one mount's bad entry would end every mount of the process
+			b.reportPanic(r, item)
+			again = time.Now().Add(lastRetry)
+		}
+	}()
 	var err error
 	if tag, ok := strings.CutPrefix(item, "line/"); ok {
 		again, err = b.workLine(ctx, b.storage, provider.Tag(tag))
@@ -82,7 +88,7 @@ func (b *Backend) fillOnce(ctx context.Context, s logical.Storage) error {
 	if _, err := b.settings(ctx, s); err != nil {
 		return err
 	}
-	if err := b.ledger.load(ctx, s); err != nil {
+	if err := b.ledger.load(ctx, s, b.Logger()); err != nil {
 		return err
 	}
 	for _, l := range b.ledger.filter(func(*line) bool { return true }) {
@@ -95,8 +101,9 @@ func (b *Backend) fillOnce(ctx context.Context, s logical.Storage) error {
 	}
 	for _, name := range roles {
 		due, err := b.roleDue(ctx, s, name)
-		if err != nil {
-			return err
+		if err != nil { // one role must not keep the others from their turn
+			b.Logger().Error("a role cannot be scheduled: will look again", "role", name, "error", err)
+			due = time.Now().Add(lastRetry)
 		}
 		if !due.IsZero() {
 			b.queue.at(roleItem(name), due)
@@ -140,11 +147,11 @@ func nextStep(role *roleEntry, account *accountEntry, life provider.Life, e *key
 	var due time.Time
 	switch e.Phase {
 	case phaseMinting:
-		due = e.Attempt.Asked
+		due = time.Unix(1, 0)
 	case phaseOverlap:
 		due = e.Until
 	case phaseWithdrawn:
-		if e.Current == nil && e.Previous == nil && e.Attempt == nil {
+		if !e.halfWithdrawn() {
 			return due
 		}
 		due = e.Withdrawn
@@ -251,19 +258,13 @@ func (b *Backend) stepRole(ctx context.Context, s logical.Storage, role *roleEnt
 	switch {
 	case e.Phase == phaseOverlap:
 		return r.endOverlap(ctx, e)
-	case e.Phase == phaseEmpty && h.def.Life() == provider.LifeTwoSlot:
-		born, err := h.takeOver(ctx)
-		if err != nil {
-			return r.failed(ctx, e, err)
-		}
-		return r.save(ctx, born)
 	case e.Phase == phaseMinting && (role.Disabled || h.account.Disabled):
 		if err := r.resolve(ctx, e); err != nil {
 			return err
 		}
 		return r.save(ctx, e)
 	default:
-		return r.rotate(ctx, e, e.Request, nil)
+		return h.renew(ctx, r, e, e.Request, nil)
 	}
 }
 

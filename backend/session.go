@@ -33,9 +33,12 @@ func (x *session) minter() provider.Minter    { return x.def.Mint(x.client, x.se
 func (x *session) slots() provider.TwoSlotter { return x.def.TwoSlot(x.client, x.secret) }
 func (x *session) owners() provider.Owners    { return x.def.Owner.Open(x.client, x.secret) }
 
-// sameResource reports whether two scopes lie on the same two slots.
-func (x *session) sameResource(a, b provider.Scope) bool {
-	return x.def.Resource(x.secret, a) == x.def.Resource(x.secret, b)
+// resourceOf names what two slots belong to; "" where there are no slots.
+func resourceOf(def provider.Definition, a *accountEntry, scope provider.Scope) string {
+	if def.Resource == nil {
+		return ""
+	}
+	return def.Resource(provider.Account{Fields: a.Fields}, scope)
 }
 
 // makesOwner reports whether the engine makes what the role's keys hang on.

@@ -92,9 +92,16 @@ func (h *holder) rotation() *rotation {
 }
 
 // save stores a copy, so that readers never see an entry being changed.
+// It goes on when the operation is interrupted: a write that is cut off could
+// land later, over what came after it.
 func (h *holder) save(ctx context.Context, e *keyEntry) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	return h.b.staticKeys.put(ctx, h.storage, h.role.Name, e.clone())
 }
+
+// saveTimeout bounds one write of a role's state.
+const saveTimeout = 30 * time.Second
 
 // seal makes a key version of what a provider or a person gave.
 func (h *holder) seal(ctx context.Context, k provider.Key, tag provider.Tag) (*keyVersion, error) {
@@ -283,6 +290,20 @@ func (h *holder) firstMinted(ctx context.Context) (*keyEntry, func(bool), error)
 	return h.born(v), done, nil
 }
 
+// renew gives a role its next key. A two-slot role without any begins with what
+// is there, whoever asks.
+func (h *holder) renew(ctx context.Context, r *rotation, e *keyEntry, request string, grace *time.Duration) error {
+	if e.Phase != phaseEmpty || h.def.Life() != provider.LifeTwoSlot {
+		return r.rotate(ctx, e, request, grace)
+	}
+	born, err := h.takeOver(ctx)
+	if err != nil {
+		return r.failed(ctx, e, err)
+	}
+	*e = *born
+	return r.save(ctx, e)
+}
+
 // takeOver begins with the first slot as it is. Regenerating it would cut off
 // whoever uses it today, and the engine changes no key that it did not make:
 // the first rotation takes the other slot.
@@ -292,10 +313,11 @@ func (h *holder) takeOver(ctx context.Context) (*keyEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s for role %q: %w", h.def.Slots[0], h.role.Name, err)
 	}
-	pending := h.b.ledger.filter(func(l *line) bool {
-		return l.Account == h.role.Account && l.ID == string(k.ID) && h.session.sameResource(l.Scope, scope)
-	})
-	if len(pending) > 0 {
+	pending, err := h.pendingSlot(ctx, k.ID)
+	if err != nil {
+		return nil, err
+	}
+	if pending {
 		return nil, problemf(statusConflict, "%s of this resource is still being withdrawn: try again when keys/%s no longer lists it", k.ID, h.role.Account)
 	}
 	tag, err := h.b.newTag(h.role, h.def, "")
@@ -311,6 +333,22 @@ func (h *holder) takeOver(ctx context.Context) (*keyEntry, error) {
 	}
 	v.Version, v.Brought = 1, true
 	return h.born(v), nil
+}
+
+// pendingSlot reports whether the ledger still has to withdraw a slot of the
+// role's resource, on behalf of whichever role and account.
+func (h *holder) pendingSlot(ctx context.Context, slot provider.KeyID) (bool, error) {
+	mine := resourceOf(h.def, h.account, h.role.Scope)
+	for _, l := range h.b.ledger.filter(func(l *line) bool { return l.ID == string(slot) }) {
+		a, err := h.b.accounts.get(ctx, h.storage, l.Account)
+		if err != nil {
+			return false, err
+		}
+		if a != nil && a.Provider == h.def.Name && resourceOf(h.def, a, l.Scope) == mine {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (h *holder) born(v *keyVersion) *keyEntry {

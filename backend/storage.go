@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -276,6 +277,9 @@ func (t *table[T]) list(ctx context.Context, s logical.Storage) ([]string, error
 	return names, nil
 }
 
+// errDamaged: a stored entry is not what this version can read.
+var errDamaged = errors.New("a stored entry is damaged")
+
 func load[T any](ctx context.Context, s logical.Storage, path string) (*T, error) {
 	raw, err := s.Get(ctx, path)
 	if err != nil {
@@ -286,7 +290,7 @@ func load[T any](ctx context.Context, s logical.Storage, path string) (*T, error
 	}
 	v := new(T)
 	if err := raw.DecodeJSON(v); err != nil {
-		return nil, fmt.Errorf("the stored entry %s is damaged", path)
+		return nil, fmt.Errorf("%w: %s", errDamaged, path)
 	}
 	return v, nil
 }

@@ -192,7 +192,7 @@ func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again
 		return again, err
 	}
 	if l.Kind == lineKey {
-		free, used, err := b.inUse(ctx, s, x, l)
+		free, used, err := b.inUse(ctx, s, x, account, l)
 		if err != nil {
 			return again, err
 		}
@@ -210,7 +210,7 @@ func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again
 		if err != nil {
 			return again, err
 		}
-		if end := l.Created.Add(cfg.SettleAfter); time.Now().Before(end) {
+		if end := l.Created.Add(cfg.ProviderTimeout + cfg.SettleAfter); time.Now().Before(end) {
 			return earlier(time.Now().Add(lookAgain), end), nil
 		}
 	}
@@ -221,18 +221,24 @@ func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again
 const lookAgain = 15 * time.Second
 
 // inUse asks the stored static role before a leftover is touched: a crash may
-// have left a line behind for a key that was stored as current after all. For
-// slots it also holds the role's lock until free is called, since the role
-// could take the slot into use meanwhile.
-func (b *Backend) inUse(ctx context.Context, s logical.Storage, x *session, l *line) (free func(), used bool, err error) {
-	free = func() {}
-	twoSlot := x.def.Life() == provider.LifeTwoSlot
-	if twoSlot {
-		if free, err = b.roleLocks.lock(ctx, l.Role); err != nil {
-			return nil, false, err
-		}
+// have left a line behind for a key that was stored as current after all, and a
+// slot may have been taken into use again, by whichever role its resource has
+// now. That role's lock is held until free is called.
+func (b *Backend) inUse(ctx context.Context, s logical.Storage, x *session, account *accountEntry, l *line) (free func(), used bool, err error) {
+	if x.def.Life() != provider.LifeTwoSlot {
+		used, err = b.holds(ctx, s, l.Role, func(e *keyEntry) bool { return e.hasTag(l) })
+		return func() {}, used, err
 	}
-	used, err = b.holds(ctx, s, l, twoSlot)
+	holder, err := b.slotHolder(ctx, s, x.def, resourceOf(x.def, account, l.Scope), "")
+	if err != nil || holder == "" {
+		return func() {}, false, err
+	}
+	free, err = b.roleLocks.lock(ctx, holder)
+	if err != nil {
+		return nil, false, err
+	}
+	// In use, a slot holds another value than the one that had to go.
+	used, err = b.holds(ctx, s, holder, func(e *keyEntry) bool { return e.hasSlot(l.ID) })
 	if err != nil {
 		free()
 		return nil, false, err
@@ -240,23 +246,30 @@ func (b *Backend) inUse(ctx context.Context, s logical.Storage, x *session, l *l
 	return free, used, nil
 }
 
-// holds reports whether a static role in service holds the key of a line.
-func (b *Backend) holds(ctx context.Context, s logical.Storage, l *line, twoSlot bool) (bool, error) {
-	role, err := b.roles.get(ctx, s, l.Role)
+// holds reports whether a static role in service has a certain key.
+func (b *Backend) holds(ctx context.Context, s logical.Storage, name string, has func(*keyEntry) bool) (bool, error) {
+	role, err := b.roles.get(ctx, s, name)
 	if err != nil || role == nil || role.Deleting || role.Type != typeStatic {
 		return false, err
 	}
-	e, err := b.staticKeys.get(ctx, s, l.Role)
+	e, err := b.staticKeys.get(ctx, s, name)
 	if err != nil || e == nil || e.Phase == phaseWithdrawn {
 		return false, err
 	}
-	if twoSlot { // a slot in use holds another value than the one that had to go
-		return e.Current != nil && string(e.Current.ID) == l.ID || e.Previous != nil && string(e.Previous.ID) == l.ID, nil
-	}
+	return has(e), nil
+}
+
+func (e *keyEntry) hasSlot(slot string) bool {
+	return e.Current != nil && string(e.Current.ID) == slot || e.Previous != nil && string(e.Previous.ID) == slot
+}
+
+// hasTag reports whether a line's key is in service. A previous key that is
+// marked to go is not: a further rotation cut its grace short.
+func (e *keyEntry) hasTag(l *line) bool {
 	if e.Previous != nil && e.Previous.Tag == l.Tag {
-		return l.State != stateWithdrawing, nil // its grace was cut short by a further rotation
+		return l.State != stateWithdrawing
 	}
-	return e.Current != nil && e.Current.Tag == l.Tag, nil
+	return e.Current != nil && e.Current.Tag == l.Tag
 }
 
 // erase makes the provider forget what a line stands for. sure is false if it

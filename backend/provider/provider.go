@@ -114,6 +114,9 @@ type Field struct {
 	// Optional fields may be absent; Default is what is used then.
 	Optional bool
 	Default  string
+	// Steers says that the value decides where the account's secrets are sent:
+	// whoever changes it must give them anew.
+	Steers bool
 	// Fixed values place keys at the provider (a project, a resource): they
 	// cannot change while the role or account exists.
 	Fixed bool
