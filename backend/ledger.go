@@ -87,6 +87,7 @@ type ledger struct {
 	// are not taken for leftovers. A restart empties it, which is right.
 	flying   map[provider.Tag]bool
 	troubles map[provider.Tag]trouble
+	revoked  map[string]time.Time // when the leak switch of a role was last used
 }
 
 // trouble is why a line could not be worked off yet. It is not stored: a
@@ -104,6 +105,7 @@ func newLedger() *ledger {
 		held:     map[string]int{},
 		flying:   map[provider.Tag]bool{},
 		troubles: map[provider.Tag]trouble{},
+		revoked:  map[string]time.Time{},
 	}
 }
 
@@ -219,6 +221,20 @@ func (g *ledger) fly(tag provider.Tag) (land func()) {
 		defer g.mu.Unlock()
 		delete(g.flying, tag)
 	}
+}
+
+// revoke notes that the leak switch of a role was used: keys being asked for at
+// that moment go as well, as soon as they are known.
+func (g *ledger) revoke(role string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.revoked[role] = time.Now()
+}
+
+func (g *ledger) revokedSince(role string, t time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.revoked[role].After(t)
 }
 
 func (g *ledger) inFlight(tag provider.Tag) bool {

@@ -366,3 +366,25 @@ func TestResealing(t *testing.T) {
 		w.write("rotate-role/app", nil)
 	})
 }
+
+// A key that is being minted while its role is revoked goes as well.
+func TestRevokeDuringARead(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		leased(w)
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Slow, Method: "POST", Path: "/api_keys", Latency: 3 * time.Second, Times: 1})
+		read := make(chan error, 1)
+		req := &logical.Request{ID: "slow", Operation: logical.ReadOperation, Path: "creds/ci"}
+		go func() { _, err := w.send(req); read <- err }()
+		w.pass(time.Second)
+		w.write("revoke/ci", nil)
+		if err := <-read; statusOf(err) != statusConflict {
+			t.Errorf("the read answers %v", err)
+		}
+		w.pass(time.Minute)
+		if n := len(w.live("openai")); n != 0 {
+			t.Errorf("%d keys live after revoke", n)
+		}
+	})
+}

@@ -48,7 +48,7 @@ transit cannot be reached (a static read never needs the provider).
 func credsFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"api_key":             secretText("The key."),
-		"key_id":              text("The provider's name for the key; not secret. Absent if the key was brought without one."),
+		"key_id":              text("The provider's name for the key; not secret. Empty if the key was brought without one."),
 		"role":                text("The role."),
 		"account":             text("The account the key belongs to."),
 		"provider":            text("The provider."),
@@ -195,9 +195,7 @@ func credsData(role *roleEntry, account *accountEntry, def provider.Definition, 
 		"account":  account.Name,
 		"provider": account.Provider,
 		"api_base": base,
-	}
-	if id != "" {
-		answer["key_id"] = string(id)
+		"key_id":   string(id),
 	}
 	if !expires.IsZero() {
 		answer["expires_at"] = expires.UTC().Format(time.RFC3339)
@@ -273,6 +271,9 @@ func (b *Backend) record(ctx context.Context, s logical.Storage, live *line, lan
 		if err == nil && role.Type != typeDynamic {
 			err = problemf(statusConflict, "role %q changed its type: read it again", live.Role)
 		}
+	}
+	if err == nil && b.ledger.revokedSince(live.Role, live.Created) {
+		err = problemf(statusConflict, "role %q was revoked meanwhile: read it again", live.Role)
 	}
 	if err == nil {
 		err = ctx.Err()

@@ -130,6 +130,7 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 	if err := b.ledger.wait(ctx); err != nil {
 		return k, err
 	}
+	b.ledger.revoke(name)
 	var tags []provider.Tag
 	tags, k.byHand, err = b.stopServing(ctx, s, name)
 	if err != nil {
@@ -137,7 +138,7 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 	}
 	for _, l := range b.ledger.ofRole(name) {
 		if l.Kind != lineKey || b.ledger.inFlight(l.Tag) {
-			continue // an owner stays with its role; what is just being asked for was not leaked
+			continue // an owner stays with its role; what is just being asked for is withdrawn by who asked
 		}
 		if l.State == stateLive {
 			if err := b.putLine(ctx, s, l.with(stateWithdrawing)); err != nil {

@@ -101,7 +101,7 @@ func (b *Backend) readRole(ctx context.Context, req *logical.Request, data *fram
 		"account":           r.Account,
 		"type":              r.Type,
 		"key_name_template": r.KeyNameTemplate,
-		"metadata":          r.Metadata,
+		"metadata":          metadataOf(r),
 		"wrap_ttl":          int64(r.WrapTTL.Seconds()),
 		"disabled":          r.Disabled,
 		"version":           r.Version,
@@ -119,6 +119,14 @@ func (b *Backend) readRole(ctx context.Context, req *logical.Request, data *fram
 		shown(def.Role, r.place(def), answer)
 	}
 	return &logical.Response{Data: answer}, nil
+}
+
+// metadataOf is never nil: what is read can be written back.
+func metadataOf(r *roleEntry) map[string]string {
+	if r.Metadata == nil {
+		return map[string]string{}
+	}
+	return r.Metadata
 }
 
 // writeRole changes settings, and whatever keys the change calls for: the first

@@ -97,8 +97,8 @@ func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 
 // rotated is the answer to rotate-role and import.
 func rotated(e *keyEntry) *logical.Response {
-	answer := map[string]any{"version": e.Version}
-	if e.Current != nil && e.Current.ID != "" {
+	answer := map[string]any{"version": e.Version, "key_id": ""}
+	if e.Current != nil {
 		answer["key_id"] = string(e.Current.ID)
 	}
 	describePrevious(answer, e)

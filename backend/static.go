@@ -131,7 +131,7 @@ func (h *holder) verify(ctx context.Context, v *keyVersion, secret provider.Secr
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return fmt.Errorf("the new key did not work within %s: %w", h.config.VerifyTimeout, notProven(err))
+			return problemf(statusUnavailable, "the new key did not work within %s (verify_timeout in config): %w", h.config.VerifyTimeout, notProven(err))
 		}
 	}
 }
