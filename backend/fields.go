@@ -205,31 +205,27 @@ func withProviderFields(own map[string]*framework.FieldSchema, fields func(provi
 	return own
 }
 
+// stored is what an account or role has of its provider's fields already.
+type stored struct {
+	exists         bool
+	plain, secrets map[string]string
+}
+
 // providerFields takes a provider's own fields out of a request and merges them
-// over what is stored (exists says whether anything is). Fields of other
-// providers, missing ones and changes of fixed ones are the caller's mistakes.
-func providerFields(data *framework.FieldData, def provider.Definition, fields []provider.Field, common []string, exists bool, stored, storedSecrets map[string]string) (plain, secrets map[string]string, err error) {
+// over what is stored. Fields of other providers, missing ones and changes of
+// fixed ones are the caller's mistakes.
+func providerFields(data *framework.FieldData, def provider.Definition, fields []provider.Field, common []string, old stored) (plain, secrets map[string]string, err error) {
 	plain, secrets = map[string]string{}, map[string]string{}
 	known := map[string]bool{}
 	for _, f := range fields {
 		known[f.Name] = true
-		into, old := plain, stored
+		into, from := plain, old.plain
 		if f.Secret {
-			into, old = secrets, storedSecrets
+			into, from = secrets, old.secrets
 		}
-		value := old[f.Name]
-		if raw, ok := data.GetOk(f.Name); ok {
-			text := fieldText(raw)
-			if f.Fixed && exists && text != value {
-				return nil, nil, invalidf("%s is %q and cannot change: the keys lie there; make a new one beside it", f.Name, value)
-			}
-			if err := checkText(f, text); err != nil {
-				return nil, nil, err
-			}
-			value = text
-		}
-		if value == "" {
-			value = f.Default
+		value, err := providerField(data, f, old.exists, from[f.Name])
+		if err != nil {
+			return nil, nil, err
 		}
 		if value == "" && !f.Optional {
 			return nil, nil, invalidf("%s is required for provider %s: %s", f.Name, def.Name, f.Help)
@@ -244,6 +240,25 @@ func providerFields(data *framework.FieldData, def provider.Definition, fields [
 		}
 	}
 	return plain, secrets, nil
+}
+
+// providerField is one field's value: what the caller gave, else what is
+// stored, else the default.
+func providerField(data *framework.FieldData, f provider.Field, exists bool, value string) (string, error) {
+	if raw, ok := data.GetOk(f.Name); ok {
+		text := fieldText(raw)
+		if f.Fixed && exists && text != value {
+			return "", invalidf("%s is %q and cannot change: the keys lie there; make a new one beside it", f.Name, value)
+		}
+		if err := checkText(f, text); err != nil {
+			return "", err
+		}
+		value = text
+	}
+	if value == "" {
+		value = f.Default
+	}
+	return value, nil
 }
 
 // longestText bounds the provider's own fields, in bytes.

@@ -206,10 +206,10 @@ func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data
 		a.BaseURL = ""
 	}
 	takeText(data, "ca_cert", &a.CACert)
-	var storedFields, storedSecrets map[string]string
+	var was stored
 	if old != nil {
-		storedFields = old.Fields
-		if storedSecrets, err = b.accountSecrets(ctx, s, old); err != nil {
+		was = stored{exists: true, plain: old.Fields}
+		if was.secrets, err = b.accountSecrets(ctx, s, old); err != nil {
 			return nil, err
 		}
 	}
@@ -218,7 +218,7 @@ func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data
 			return nil, err
 		}
 	}
-	a.Fields, secrets, err = providerFields(data, def, def.Account, accountFieldNames, old != nil, storedFields, storedSecrets)
+	a.Fields, secrets, err = providerFields(data, def, def.Account, accountFieldNames, was)
 	return secrets, err
 }
 

@@ -204,7 +204,7 @@ func (b *Backend) takeRoleFields(ctx context.Context, s logical.Storage, data *f
 		return err
 	}
 	common := append(append(append([]string{}, commonRoleFields...), dynamicRoleFields...), staticRoleFields...)
-	if role.Scope, _, err = providerFields(data, def, def.Role, common, old != nil, role.Scope, nil); err != nil {
+	if role.Scope, _, err = providerFields(data, def, def.Role, common, stored{exists: old != nil, plain: role.Scope}); err != nil {
 		return err
 	}
 	if err := takeCommon(data, role, def); err != nil {
