@@ -44,6 +44,7 @@ type Backend struct {
 
 	life       context.Context //nolint:containedctx // ends with the mount; requests' contexts end too early
 	stop       context.CancelFunc
+	started    atomic.Bool
 	background sync.WaitGroup
 }
 
@@ -95,7 +96,7 @@ func newBackend(conf *logical.BackendConfig) *Backend {
 			if b.WriteSafeReplicationState() {
 				b.start()
 			} else {
-				close(b.ledger.ready) // this node changes nothing; requests that do are forwarded
+				b.ledger.complete() // this node changes nothing; requests that do are forwarded
 			}
 			return nil
 		},

@@ -69,6 +69,8 @@ type story struct {
 	prepare func(*world)
 	// act is the operation. It may fail; what it leaves must not be wrong.
 	act func(*world) error
+	// then comes right after the operation, before time has passed; it may fail.
+	then func(*world) error
 	// final checks what is particular to the story, after recovery.
 	final func(*world)
 }
@@ -119,6 +121,10 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 		w.crash()
 	}
 	w.sample()
+	if s.then != nil {
+		_ = s.then(w)
+		w.sample()
+	}
 	for range 12 {
 		w.pass(5 * time.Minute)
 		w.sample()
@@ -299,6 +305,15 @@ func importing(w *world) {
 
 var stories = []story{
 	{name: "static create", act: tryWrite("roles/app", staticFields)},
+	{name: "static create twice", act: tryWrite("roles/app", staticFields), then: tryWrite("roles/app", staticFields)},
+	{name: "static rotate twice", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", nil), then: tryWrite("rotate-role/app", map[string]any{"grace_period": 0})},
+	{name: "static revoke then rotate", prepare: overlapping(staticFields, "app"), act: tryWrite("revoke/app", nil), then: tryWrite("rotate-role/app", nil)},
+	{name: "static rotate then revoke", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", nil), then: tryWrite("revoke/app", nil)},
+	{name: "static delete then create", prepare: overlapping(staticFields, "app"), act: func(w *world) error { return w.try(logical.DeleteOperation, "roles/app", nil) }, then: tryWrite("roles/app", staticFields)},
+	{name: "static to dynamic and back", prepare: writing("roles/app", staticFields), act: tryWrite("roles/app", map[string]any{"type": "dynamic"}), then: tryWrite("roles/app", map[string]any{"type": "static"})},
+	{name: "two-slot revoke then rotate", prepare: overlapping(azureFields, "gpt"), act: tryWrite("revoke/gpt", nil), then: tryWrite("rotate-role/gpt", nil)},
+	{name: "two-slot delete then create", prepare: overlapping(azureFields, "gpt"), act: func(w *world) error { return w.try(logical.DeleteOperation, "roles/gpt", nil) }, then: tryWrite("roles/gpt2", azureFields)},
+	{name: "two-slot create twice", act: tryWrite("roles/gpt", azureFields), then: tryWrite("rotate-role/gpt", nil)},
 	{name: "static rotate", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", nil)},
 	{name: "static rotate at once", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", map[string]any{"grace_period": 0})},
 	{name: "static rotate in overlap", prepare: overlapping(staticFields, "app"), act: tryWrite("rotate-role/app", nil)},

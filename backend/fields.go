@@ -71,6 +71,8 @@ func fits(v any, t framework.FieldType) bool {
 	switch v := v.(type) {
 	case map[string]any:
 		return t == framework.TypeKVPairs && flat(v)
+	case map[string]string:
+		return t == framework.TypeKVPairs
 	case []any:
 		if t != framework.TypeCommaStringSlice && t != framework.TypeStringSlice {
 			return false

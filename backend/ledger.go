@@ -135,9 +135,12 @@ func (g *ledger) load(ctx context.Context, s logical.Storage, log hclog.Logger) 
 			}
 		}
 	}
-	g.once.Do(func() { close(g.ready) })
+	g.complete()
 	return nil
 }
+
+// complete lets those go on who wait for the index.
+func (g *ledger) complete() { g.once.Do(func() { close(g.ready) }) }
 
 func (g *ledger) add(l *line) {
 	g.mu.Lock()
@@ -193,8 +196,8 @@ func (g *ledger) open(ctx context.Context, s logical.Storage, l *line, limit int
 
 // drop deletes a line: nothing of it is left at the provider.
 func (g *ledger) drop(ctx context.Context, s logical.Storage, l *line) error {
-	if err := s.Delete(ctx, l.path()); err != nil {
-		return fmt.Errorf("deleting %s from storage: %w", l.path(), err)
+	if err := remove(ctx, s, l.path()); err != nil {
+		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -283,15 +286,18 @@ func (g *ledger) ofAccount(account string) []*line {
 	return g.filter(func(l *line) bool { return l.Account == account })
 }
 
-// stumbled records a failure and returns how many there were in a row.
-func (g *ledger) stumbled(tag provider.Tag, err error) int {
+// outcome records how working on a line went; a success ends its troubles.
+func (g *ledger) outcome(tag provider.Tag, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if err == nil {
+		delete(g.troubles, tag)
+		return
+	}
 	t := g.troubles[tag]
 	t.attempts++
 	t.lastError = err.Error()
 	g.troubles[tag] = t
-	return t.attempts
 }
 
 func (g *ledger) trouble(tag provider.Tag) trouble {

@@ -388,3 +388,32 @@ func TestRevokeDuringARead(t *testing.T) {
 		}
 	})
 }
+
+// An owner that the engine made serves one role, and a role can be written back
+// as it was read.
+func TestOwners(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		was := w.read("roles/app")
+		account := was["service_account_id"]
+		delete(was, "version")
+		w.write("roles/app", was)
+		shared := map[string]any{"account": "oa", "project_id": providertest.MainProject, "service_account_id": account}
+		w.refused(statusInvalid, logical.UpdateOperation, "roles/second", shared)
+		w.write("revoke-account/oa", nil)
+		for _, o := range w.cloud.Owners() {
+			if o.Live {
+				t.Errorf("service account %s is left after revoke-account", o.ID)
+			}
+		}
+		w.write("rotate-role/app", nil) // makes another one
+		w.sample()
+		w.write("roles/app", map[string]any{"type": "dynamic"})
+		w.write("roles/app", map[string]any{"type": "static"})
+		if r := w.read("roles/app"); r["grace_period"] != int64(600) || r["rotation_period"] != int64(24*3600) {
+			t.Errorf("after dynamic and back: %v", r)
+		}
+	})
+}

@@ -148,10 +148,11 @@ func (b *Backend) writeAccount(ctx context.Context, req *logical.Request, data *
 	if err != nil {
 		return nil, err
 	}
-	x, err := b.newSession(ctx, req.Storage, a, secrets)
+	x, err := b.newSession(ctx, req.Storage, a, secrets, b.clients.connect)
 	if err != nil {
 		return nil, err
 	}
+	defer x.client.Close()
 	resp := &logical.Response{}
 	if a.VerifyConnection {
 		switch err := x.keys.Check(ctx); {

@@ -248,7 +248,7 @@ func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *f
 	live := intent.with(stateLive)
 	live.ID, live.Expires = string(k.ID), k.Expires
 	live.Deadline = intent.Created.Add(maxTTL + leaseMargin)
-	if err := b.record(ctx, req.Storage, live, land); err != nil {
+	if err := b.record(ctx, req.Storage, live, role, land); err != nil {
 		return nil, err
 	}
 	resp := b.Secret(secretKeyType).Response(
@@ -262,14 +262,14 @@ func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *f
 
 // record stores that a leased key is live. If its role is gone meanwhile, or
 // the caller hung up, nobody will use the key: it goes at once.
-func (b *Backend) record(ctx context.Context, s logical.Storage, live *line, land func()) error {
+func (b *Backend) record(ctx context.Context, s logical.Storage, live *line, asked *roleEntry, land func()) error {
 	err := b.putLine(ctx, s, live)
 	land()
 	if err == nil {
 		var role *roleEntry
 		role, err = b.role(ctx, s, live.Role)
-		if err == nil && role.Type != typeDynamic {
-			err = problemf(statusConflict, "role %q changed its type: read it again", live.Role)
+		if err == nil && !role.sameKeys(asked) {
+			err = problemf(statusConflict, "role %q became another one meanwhile: read it again", live.Role)
 		}
 	}
 	if err == nil && b.ledger.revokedSince(live.Role, live.Created) {
@@ -287,6 +287,13 @@ func (b *Backend) record(ctx context.Context, s logical.Storage, live *line, lan
 		b.queue.at(lineItem(live.Tag), time.Now())
 	}
 	return fmt.Errorf("issuing a key of role %q: %w", live.Role, err)
+}
+
+// sameKeys reports whether keys of one are keys of the other: the same type, at
+// the same place. A role deleted and made again has another owner.
+func (r *roleEntry) sameKeys(o *roleEntry) bool {
+	sameOwner := r.Owner == o.Owner || r.Owner != nil && o.Owner != nil && *r.Owner == *o.Owner
+	return r.Type == o.Type && r.Account == o.Account && sameOwner
 }
 
 // settleEarlierRun deals with the key that an earlier run of the same request

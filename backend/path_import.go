@@ -109,15 +109,15 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	if err := r.endWithdrawal(ctx, e); err != nil {
 		return nil, err
 	}
-	back, err := h.makeRoom(ctx, r, e, secret)
-	if err != nil {
-		return nil, err
-	}
 	tag, err := h.b.newTag(h.role, h.def, "")
 	if err != nil {
 		return nil, err
 	}
 	v, err := h.seal(ctx, k, tag)
+	if err != nil {
+		return nil, err
+	}
+	back, err := h.makeRoom(ctx, r, e, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -193,15 +193,19 @@ func (h *holder) identify(ctx context.Context, scope provider.Scope, secret prov
 // belongsHere refuses a key that another role or a lease of this mount holds,
 // or that is on its way out: its end there would be the end of it here.
 func (h *holder) belongsHere(ctx context.Context, id provider.KeyID) error {
+	if h.def.Life() == provider.LifeTwoSlot { // slots have the same names everywhere, and a resource has one role
+		pending, err := h.pendingSlot(ctx, id)
+		if pending {
+			err = problemf(statusConflict, "%s of this resource is still being withdrawn: try again when keys/%s no longer lists it", id, h.role.Account)
+		}
+		return err
+	}
 	if id == "" {
 		return nil
 	}
 	held := h.b.ledger.filter(func(l *line) bool { return l.Account == h.role.Account && l.ID == string(id) && l.Kind == lineKey })
 	if len(held) > 0 {
 		return problemf(statusConflict, "key %s is %s on the ledger of this mount, for role %q: bring another one", id, held[0].State, held[0].Role)
-	}
-	if h.def.Life() == provider.LifeTwoSlot {
-		return nil // slots have the same names everywhere, and a resource has one role
 	}
 	roles, err := h.b.rolesOf(ctx, h.storage, h.role.Account)
 	if err != nil {

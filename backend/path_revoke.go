@@ -46,10 +46,41 @@ them is served any more, and the engine goes on trying: see keys/<account>.
 			HelpDescription: `
 As revoke/<role>, for every role of the account. Use it when the account itself is
 compromised (set disabled=true first, so that nothing new is minted), and before
-the mount is disabled: Vault tells an engine nothing when that happens.
+the mount is disabled: Vault tells an engine nothing when that happens. Service
+accounts that the engine made go as well.
 `,
 		},
 	}
+}
+
+// dropOwner removes what the engine made for a role's keys to hang on, since the
+// mount may be about to go. A role that mints again gets another.
+func (b *Backend) dropOwner(ctx context.Context, s logical.Storage, name string) error {
+	tag, err := b.disown(ctx, s, name)
+	if err != nil || tag == "" {
+		return err
+	}
+	if _, err := b.workLine(ctx, s, tag); err != nil { // no role names it any more, so it goes
+		b.queue.at(lineItem(tag), time.Now().Add(firstRetry))
+		return err
+	}
+	return nil
+}
+
+// disown takes the owner out of a role, and returns the tag of its line.
+func (b *Backend) disown(ctx context.Context, s logical.Storage, name string) (provider.Tag, error) {
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	role, err := b.role(ctx, s, name)
+	if err != nil || role.Owner == nil {
+		return "", err
+	}
+	bare := *role
+	bare.Owner = nil
+	return role.Owner.Tag, b.roles.put(ctx, s, name, &bare)
 }
 
 // killed is what a revoke did.
@@ -117,6 +148,9 @@ func (b *Backend) revokeAccount(ctx context.Context, req *logical.Request, data 
 			failures = append(failures, fmt.Errorf("role %q: %w", r.Name, err))
 		}
 		all.add(k)
+		if err := b.dropOwner(ctx, req.Storage, r.Name); err != nil {
+			failures = append(failures, fmt.Errorf("role %q: %w", r.Name, err))
+		}
 	}
 	if len(failures) > 0 {
 		return nil, problemf(statusUnavailable, "not every role of account %q could be revoked: %w", name, errors.Join(failures...))
@@ -168,8 +202,11 @@ func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name strin
 	}
 	defer unlock()
 	role, err := b.role(ctx, s, name)
-	if err != nil || role.Type != typeStatic {
+	if err != nil {
 		return nil, nil, err
+	}
+	if role.Type != typeStatic { // a change to dynamic may have been cut off
+		return nil, nil, b.endStatic(ctx, s, role, time.Now())
 	}
 	e, err := b.keyEntryOf(ctx, s, name)
 	if err != nil || e.Current == nil && e.Previous == nil && e.Attempt == nil {
@@ -185,7 +222,6 @@ func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name strin
 		}
 	}
 	b.queue.at(roleItem(name), time.Now().Add(firstRetry)) // should we fail on the way
-	e.Withdrawn = time.Time{}
 	byHand, err = h.rotation().withdraw(ctx, e)
 	return tags, byHand, err
 }

@@ -204,7 +204,14 @@ func (b *Backend) takeRoleFields(ctx context.Context, s logical.Storage, data *f
 		return err
 	}
 	common := append(append(append([]string{}, commonRoleFields...), dynamicRoleFields...), staticRoleFields...)
-	if role.Scope, _, err = providerFields(data, def, def.Role, common, stored{exists: old != nil, plain: role.Scope}); err != nil {
+	var was stored
+	if old != nil {
+		was = stored{exists: true, plain: old.place(def)} // as it is read, so that it can be written back
+	}
+	if role.Scope, _, err = providerFields(data, def, def.Role, common, was); err != nil {
+		return err
+	}
+	if err := b.ownOwner(role, def); err != nil {
 		return err
 	}
 	if err := takeCommon(data, role, def); err != nil {
@@ -214,6 +221,25 @@ func (b *Backend) takeRoleFields(ctx context.Context, s logical.Storage, data *f
 		return takeStatic(data, role, old)
 	}
 	return takeDynamic(data, role, def)
+}
+
+// ownOwner tells an owner that the operator names from one that the engine made:
+// this role's own is not part of its settings, and another role's would go, with
+// every key on it, when that role goes.
+func (b *Backend) ownOwner(role *roleEntry, def provider.Definition) error {
+	if def.Owner == nil || role.Scope[def.Owner.Field] == "" {
+		return nil
+	}
+	id := role.Scope[def.Owner.Field]
+	if role.Owner != nil && role.Owner.ID == id {
+		delete(role.Scope, def.Owner.Field)
+		return nil
+	}
+	made := b.ledger.filter(func(l *line) bool { return l.Kind == lineOwner && l.Account == role.Account && l.ID == id })
+	if len(made) > 0 {
+		return invalidf("%s: %s was made for role %q and goes with it: leave the field out, and this role gets one of its own", def.Owner.Field, id, made[0].Role)
+	}
+	return nil
 }
 
 // takeType sets the type, and refuses fields of the other one.
@@ -292,7 +318,7 @@ func takeStatic(data *framework.FieldData, role, old *roleEntry) error {
 		return err
 	}
 	takeDuration(data, "grace_period", &role.GracePeriod)
-	if _, given := data.GetOk("grace_period"); !given && (old == nil || old.Type != typeStatic) {
+	if _, given := data.GetOk("grace_period"); !given && role.GracePeriod == 0 && (old == nil || old.Type != typeStatic) {
 		role.GracePeriod = defaultGrace
 		if role.RotationPeriod > 0 {
 			role.GracePeriod = min(defaultGrace, role.RotationPeriod/2)
@@ -446,7 +472,7 @@ func (b *Backend) saveDynamic(ctx context.Context, s logical.Storage, role, old 
 	if old == nil || old.Type == typeDynamic {
 		return nil
 	}
-	b.queue.at(roleItem(role.Name), time.Now().Add(lastRetry)) // should we fail on the way
+	b.queue.at(roleItem(role.Name), time.Now().Add(firstRetry)) // should we fail on the way
 	return b.endStatic(ctx, s, role, time.Now().UTC().Add(role.GracePeriod))
 }
 
@@ -516,7 +542,7 @@ func (b *Backend) markAndRemove(ctx context.Context, s logical.Storage, name str
 	}
 	marked := *role
 	marked.Deleting = true
-	b.queue.at(roleItem(name), time.Now().Add(lastRetry)) // should we fail on the way
+	b.queue.at(roleItem(name), time.Now().Add(firstRetry)) // should we fail on the way
 	if err := b.roles.put(ctx, s, name, &marked); err != nil {
 		return nil, err
 	}

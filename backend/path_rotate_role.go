@@ -33,8 +33,9 @@ The new key is minted, verified at the provider and stored; only then does the
 grace of the previous one begin. If a rotation is in its grace already, the elder
 of its two keys is withdrawn first: there are never more than two.
 
-503 means that the provider did not say what it did. Nothing is lost: the engine
-looks for what was made, withdraws it, and rotates then. status/<role> shows it.
+503: the provider could not be reached, throttles, or did not say what it did.
+Nothing is lost. In the last case the engine looks for what may have been made,
+withdraws it, and rotates then; status/<role> shows it.
 `,
 	}}
 }

@@ -61,7 +61,7 @@ func pathsStatus(b *Backend) []*framework.Path {
 const overdueSlack = time.Minute
 
 func isOverdue(role *roleEntry, e *keyEntry, life provider.Life) bool {
-	next := nextRotation(role, e)
+	next := firstDue(role, e)
 	if next.IsZero() {
 		return false
 	}

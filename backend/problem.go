@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -44,10 +45,10 @@ func invalidf(format string, args ...any) error {
 // answer gives an error its status. It is the only place where errors meet the
 // wire: whatever a handler returns passes through here once.
 func answer(err error) error {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ") // of joined errors
 	if p, ok := errors.AsType[*problem](err); ok {
-		return logical.CodedError(p.status, err.Error())
+		return logical.CodedError(p.status, text)
 	}
-	text := err.Error()
 	switch {
 	case errors.Is(err, provider.ErrThrottled):
 		if after := provider.RetryAfter(err); after > 0 {

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -32,10 +33,12 @@ func (b *Backend) reseal(ctx context.Context, s logical.Storage) (again time.Tim
 	if err != nil {
 		return again, err
 	}
-	for _, path := range stale {
-		if err := b.resealEntry(ctx, s, path); err != nil {
-			return again, err
-		}
+	var failed []error
+	for _, path := range stale { // one that cannot be opened does not hold up the others
+		failed = append(failed, b.resealEntry(ctx, s, path))
+	}
+	if err := errors.Join(failed...); err != nil {
+		return again, err
 	}
 	return b.forgetUnused(ctx, s, cfg.EncryptionSince)
 }

@@ -195,10 +195,9 @@ func (r *rotation) resolve(ctx context.Context, e *keyEntry) error {
 // the ledger then holds every key and attempt until the provider has dropped it.
 // unreachable lists keys that only a person can disable.
 func (r *rotation) withdraw(ctx context.Context, e *keyEntry) (unreachable []string, err error) {
-	if e.Withdrawn.IsZero() {
-		e.Withdrawn = time.Now().UTC()
+	if e.Phase != phaseWithdrawn {
+		e.Phase, e.Withdrawn = phaseWithdrawn, time.Now().UTC()
 	}
-	e.Phase = phaseWithdrawn
 	if err := r.save(ctx, e); err != nil {
 		return nil, err
 	}

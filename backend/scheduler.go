@@ -54,6 +54,9 @@ func (b *Backend) doItem(ctx context.Context, item string) (again time.Time) {
 // start begins the background work, from storage. It returns at once: Vault
 // calls it under its state lock, where no call to Vault may be made.
 func (b *Backend) start() {
+	if b.started.Swap(true) {
+		return
+	}
 	b.background.Go(func() { b.keyring.Run(b.life) })
 	b.background.Go(func() { b.queue.run(b.life) })
 	b.background.Go(func() { b.fill(b.life, b.storage) })
@@ -144,20 +147,25 @@ func nextStep(role *roleEntry, account *accountEntry, life provider.Life, e *key
 	if e == nil {
 		e = &keyEntry{Phase: phaseEmpty}
 	}
+	// An import is due, not done; what is disabled stands still.
+	rotates := life != provider.LifeImport && !role.Disabled && !account.Disabled
 	var due time.Time
 	switch e.Phase {
 	case phaseMinting:
 		due = time.Unix(1, 0)
 	case phaseOverlap:
 		due = e.Until
+		if next := nextRotation(role, e); rotates && !next.IsZero() {
+			due = earlier(due, next) // a long grace does not hold up the next rotation
+		}
 	case phaseWithdrawn:
 		if !e.halfWithdrawn() {
 			return due
 		}
 		due = e.Withdrawn
 	case phaseEmpty, phaseStable:
-		if life == provider.LifeImport || role.Disabled || account.Disabled {
-			return due // an import is due, not done; what is disabled stands still
+		if !rotates {
+			return due
 		}
 		if e.Phase == phaseEmpty {
 			due = time.Unix(1, 0)
@@ -184,6 +192,15 @@ func nextRotation(role *roleEntry, e *keyEntry) time.Time {
 	default:
 		return time.Time{}
 	}
+}
+
+// firstDue says when the key of a role should have been replaced, even if that
+// window has been missed.
+func firstDue(role *roleEntry, e *keyEntry) time.Time {
+	if e == nil || e.Current == nil || role.RotationSchedule == "" {
+		return nextRotation(role, e)
+	}
+	return nextInWindow(role.RotationSchedule, 0, e.LastRotation, time.Time{})
 }
 
 // nextInWindow is the first time of a cron schedule after last whose window is
@@ -256,7 +273,7 @@ func (b *Backend) stepRole(ctx context.Context, s logical.Storage, role *roleEnt
 		return r.failed(ctx, e, err)
 	}
 	switch {
-	case e.Phase == phaseOverlap:
+	case e.Phase == phaseOverlap && !time.Now().Before(e.Until):
 		return r.endOverlap(ctx, e)
 	case e.Phase == phaseMinting && (role.Disabled || h.account.Disabled):
 		if err := r.resolve(ctx, e); err != nil {

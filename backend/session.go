@@ -73,11 +73,9 @@ func (c *clients) get(name string, o provider.Options) (*provider.Client, error)
 	if ok && old.options == o {
 		return old.client, nil
 	}
-	key := o
-	o.Transport = c.transport
-	fresh, err := provider.NewClient(o)
+	fresh, err := c.connect(o)
 	if err != nil {
-		return nil, problemf(statusInvalid, "%w", err)
+		return nil, err
 	}
 	if ok {
 		old.client.Close()
@@ -85,8 +83,18 @@ func (c *clients) get(name string, o provider.Options) (*provider.Client, error)
 	if c.m == nil {
 		c.m = map[string]pooled{}
 	}
-	c.m[name] = pooled{key, fresh}
+	c.m[name] = pooled{o, fresh}
 	return fresh, nil
+}
+
+// connect makes a client that is not kept: for settings that are only tried.
+func (c *clients) connect(o provider.Options) (*provider.Client, error) {
+	o.Transport = c.transport
+	client, err := provider.NewClient(o)
+	if err != nil {
+		return nil, problemf(statusInvalid, "%w", err)
+	}
+	return client, nil
 }
 
 func (c *clients) drop(name string) {
@@ -113,11 +121,12 @@ func (b *Backend) session(ctx context.Context, s logical.Storage, a *accountEntr
 	if err != nil {
 		return nil, fmt.Errorf("opening account %q: %w", a.Name, err)
 	}
-	return b.newSession(ctx, s, a, secrets)
+	return b.newSession(ctx, s, a, secrets, func(o provider.Options) (*provider.Client, error) { return b.clients.get(a.Name, o) })
 }
 
 // newSession makes a session of an account that need not be stored yet.
-func (b *Backend) newSession(ctx context.Context, s logical.Storage, a *accountEntry, secrets map[string]string) (*session, error) {
+// connect is where its client comes from.
+func (b *Backend) newSession(ctx context.Context, s logical.Storage, a *accountEntry, secrets map[string]string, connect func(provider.Options) (*provider.Client, error)) (*session, error) {
 	def, ok := provider.Lookup(a.Provider)
 	if !ok {
 		return nil, problemf(statusConflict, "account %q is for provider %q, which this build does not have", a.Name, a.Provider)
@@ -126,7 +135,7 @@ func (b *Backend) newSession(ctx context.Context, s logical.Storage, a *accountE
 	if err != nil {
 		return nil, err
 	}
-	client, err := b.clients.get(a.Name, provider.Options{
+	client, err := connect(provider.Options{
 		BaseURL:           baseURL(def, a),
 		CACert:            a.CACert,
 		RequestsPerSecond: a.RequestsPerSecond,

@@ -92,16 +92,9 @@ func (h *holder) rotation() *rotation {
 }
 
 // save stores a copy, so that readers never see an entry being changed.
-// It goes on when the operation is interrupted: a write that is cut off could
-// land later, over what came after it.
 func (h *holder) save(ctx context.Context, e *keyEntry) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
 	return h.b.staticKeys.put(ctx, h.storage, h.role.Name, e.clone())
 }
-
-// saveTimeout bounds one write of a role's state.
-const saveTimeout = 30 * time.Second
 
 // seal makes a key version of what a provider or a person gave.
 func (h *holder) seal(ctx context.Context, k provider.Key, tag provider.Tag) (*keyVersion, error) {

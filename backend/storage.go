@@ -243,12 +243,9 @@ func (t *table[T]) put(ctx context.Context, s logical.Storage, name string, v *T
 }
 
 func (t *table[T]) delete(ctx context.Context, s logical.Storage, name string) error {
-	err := s.Delete(ctx, t.prefix+name)
+	err := remove(ctx, s, t.prefix+name)
 	t.forget(name)
-	if err != nil {
-		return fmt.Errorf("deleting %s%s from storage: %w", t.prefix, name, err)
-	}
-	return nil
+	return err
 }
 
 func (t *table[T]) forget(name string) {
@@ -300,8 +297,26 @@ func save(ctx context.Context, s logical.Storage, path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", path, err)
 	}
+	ctx, cancel := unhurried(ctx)
+	defer cancel()
 	if err := s.Put(ctx, entry); err != nil {
 		return fmt.Errorf("writing %s to storage: %w", path, err)
 	}
 	return nil
+}
+
+func remove(ctx context.Context, s logical.Storage, path string) error {
+	ctx, cancel := unhurried(ctx)
+	defer cancel()
+	if err := s.Delete(ctx, path); err != nil {
+		return fmt.Errorf("deleting %s from storage: %w", path, err)
+	}
+	return nil
+}
+
+// unhurried is the context of a write to storage. A write that is cut off when
+// its caller hangs up, or is interrupted, could land later, over what was
+// written after it; so the write's own answer is waited for.
+func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 }

@@ -73,7 +73,6 @@ func (b *Backend) makeOwner(ctx context.Context, s logical.Storage, x *session, 
 // unanswered closes a line whose create call failed: nothing is there, or
 // nobody knows. Storage errors leave an intent, which says the same.
 func (b *Backend) unanswered(ctx context.Context, s logical.Storage, l *line, err error) {
-	ctx = context.WithoutCancel(ctx) // the caller may have hung up: that is no reason to forget
 	if nothingChanged(err) {
 		if b.ledger.drop(ctx, s, l) == nil {
 			return
@@ -150,18 +149,13 @@ func (b *Backend) workLine(ctx context.Context, s logical.Storage, tag provider.
 	if l.State == stateLive {
 		l, again, err = b.overdue(ctx, s, l)
 		if l == nil || err != nil {
-			return again, b.stumble(tag, err)
+			b.ledger.outcome(tag, err)
+			return again, err
 		}
 	}
 	again, err = b.finish(ctx, s, l)
-	return again, b.stumble(tag, err)
-}
-
-func (b *Backend) stumble(tag provider.Tag, err error) error {
-	if err != nil {
-		b.ledger.stumbled(tag, err)
-	}
-	return err
+	b.ledger.outcome(tag, err)
+	return again, err
 }
 
 // overdue decides whether a live line must go; if so it is marked, and returned.

@@ -111,13 +111,17 @@ func (r *record) view(t time.Time) Key {
 	return k
 }
 
+// vendorsName is what OpenAI calls a key that nobody named. It says nothing of
+// who asked, so it does not count as a name used twice.
+const vendorsName = "Secret Key"
+
 // add enters a new key. The caller holds mu.
 func (c *Cloud) add(r *record) *record {
 	r.Created = time.Now()
 	if !r.Admin {
 		r.ready = r.Created.Add(c.propagation)
 	}
-	if r.Name != "" {
+	if r.Name != "" && r.Name != vendorsName {
 		name := strings.Join([]string{r.Provider, strconv.FormatBool(r.Admin), r.Scope, r.Name}, "\x00")
 		seen := c.byName[name]
 		c.countName(len(seen), slices.ContainsFunc(seen, func(o *record) bool { return o.liveAt(r.Created) }))

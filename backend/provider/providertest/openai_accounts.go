@@ -137,7 +137,7 @@ func (o *OpenAI) createAccount(r *http.Request, p *project, body []byte) reply {
 	if !only {
 		a.Role, out["role"] = roleMember, roleMember
 		out["api_key"] = o.addKey(&record{Key: Key{
-			Name: "Secret Key", Owner: a.ID, Scope: p.ID, Expires: expiry(lifetime),
+			Name: vendorsName, Owner: a.ID, Scope: p.ID, Expires: expiry(lifetime),
 		}}, "sk-svcacct-").created()
 	}
 	return jsonReply(http.StatusOK, out)
@@ -187,7 +187,7 @@ func (o *OpenAI) createAccountKey(r *http.Request, a *Owner, body []byte) reply 
 		return o.badRequest(errors.New("invalid 'scopes': an empty string"))
 	}
 	return jsonReply(http.StatusOK, o.addKey(&record{Key: Key{
-		Name: name.or("Secret Key"), Owner: a.ID, Scope: a.Scope,
+		Name: name.or(vendorsName), Owner: a.ID, Scope: a.Scope,
 		Permissions: scopes.value, Expires: expiry(lifetime),
 	}}, "sk-svcacct-").created())
 }

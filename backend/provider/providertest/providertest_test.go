@@ -550,7 +550,7 @@ func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, body string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil || strings.HasPrefix(u.Path, "/_fake/") {
-			t.Skip()
+			return // the control endpoint is not part of any vendor's API
 		}
 		for _, bearer := range []string{o.OpenAI.AdminKey, token.Value} {
 			for _, h := range []http.Handler{cloud.OpenAI, cloud.Anthropic, cloud.Azure, cloud} {
