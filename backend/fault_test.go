@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -90,8 +91,10 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 	w.sample()
 
 	var calls atomic.Int64
+	w.cloud.Before(w.guard)
 	if f.provider {
-		hook := func(*http.Request) error {
+		hook := func(r *http.Request) error {
+			_ = w.guard(r)
 			if call := calls.Add(1); call < int64(n) || call > int64(n) && !f.crash {
 				return nil
 			}
@@ -111,7 +114,7 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 	}
 	err := s.act(w)
 	reached = calls.Load() >= int64(n) || w.storage.reached()
-	w.cloud.Before(nil)
+	w.cloud.Before(w.guard)
 	w.cloud.After(nil)
 	w.storage.plan(0, false)
 	if !reached && err != nil {
@@ -135,6 +138,32 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 	}
 	w.tearDown()
 	return reached
+}
+
+// guard looks at every call as the vendor gets it: a key that is withdrawn must
+// not be the one that storage says is current, whatever happens next.
+func (w *world) guard(r *http.Request) error {
+	_, id, ok := strings.Cut(r.URL.Path, "/api_keys/")
+	if !ok || r.Method == http.MethodGet {
+		return nil
+	}
+	ctx := context.Background()
+	names, err := w.storage.List(ctx, keyPrefix)
+	for _, name := range names {
+		role, roleErr := load[roleEntry](ctx, w.storage, rolePrefix+name)
+		e, keyErr := load[keyEntry](ctx, w.storage, keyPrefix+name)
+		err = errors.Join(err, roleErr, keyErr)
+		if role == nil || e == nil || role.Deleting || role.Type != typeStatic || e.Phase == phaseWithdrawn {
+			continue
+		}
+		if e.Current != nil && string(e.Current.ID) == id {
+			w.t.Errorf("rule 1: %s is withdrawn while storage says that it is current", id)
+		}
+	}
+	if err != nil {
+		w.t.Error(err)
+	}
+	return nil
 }
 
 // sample checks rules that hold at every moment: what is served works.

@@ -1,8 +1,10 @@
 package backend
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -414,6 +416,31 @@ func TestOwners(t *testing.T) {
 		w.write("roles/app", map[string]any{"type": "static"})
 		if r := w.read("roles/app"); r["grace_period"] != int64(600) || r["rotation_period"] != int64(24*3600) {
 			t.Errorf("after dynamic and back: %v", r)
+		}
+	})
+}
+
+// A caller that hangs up just before it gets its key leaves none behind.
+func TestCallerHangsUp(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		leased(w)
+		ctx, hangUp := context.WithCancel(w.t.Context())
+		puts := 0
+		w.storage.onPut = func(path string) {
+			if puts++; puts == 2 && strings.HasPrefix(path, ledgerPrefix) { // intent, then live
+				hangUp()
+			}
+		}
+		req := &logical.Request{ID: "gone", Operation: logical.ReadOperation, Path: "creds/ci", Storage: w.storage}
+		if resp, err := w.b.HandleRequest(ctx, req); err == nil {
+			t.Errorf("answered %v to nobody", resp)
+		}
+		w.storage.onPut = nil
+		w.pass(time.Minute)
+		if n := len(w.live("openai")); n != 1 {
+			t.Errorf("%d keys live, want the leased one", n)
 		}
 	})
 }

@@ -18,6 +18,7 @@ type shakyStorage struct {
 
 	dead  atomic.Bool // the process that uses it is gone
 	reads atomic.Int64
+	onPut func(path string) // called before each write
 
 	mu     sync.Mutex
 	writes int
@@ -72,6 +73,9 @@ func (s *shakyStorage) Get(ctx context.Context, path string) (*logical.StorageEn
 }
 
 func (s *shakyStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
+	if s.onPut != nil {
+		s.onPut(e.Key)
+	}
 	return s.act(func() error { return s.InmemStorage.Put(ctx, e) })
 }
 

@@ -69,14 +69,19 @@ func (k anthropicKeys) Verify(ctx context.Context, _ Scope, secret Secret) error
 	})
 }
 
+// keys lists the keys of a workspace, or those of the whole organisation.
+func (k anthropicKeys) keys(ctx context.Context, workspace string) ([]anthropicKey, error) {
+	query := url.Values{"limit": {"100"}}
+	if workspace != "" {
+		query.Set("workspace_id", workspace)
+	}
+	return list[anthropicKey](ctx, k.admin, anthropicPath("api_keys"), query, "after_id")
+}
+
 // Identify leaves archived and expired keys out: they cannot be the one that
 // was brought, but may look like it.
 func (k anthropicKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Key, error) {
-	query := url.Values{"limit": {"100"}}
-	if w := scope["workspace_id"]; w != "" {
-		query.Set("workspace_id", w)
-	}
-	keys, err := list[anthropicKey](ctx, k.admin, anthropicPath("api_keys"), query, "after_id")
+	keys, err := k.keys(ctx, scope["workspace_id"])
 	if err != nil {
 		return Key{}, err
 	}
@@ -92,15 +97,21 @@ func (k anthropicKeys) Identify(ctx context.Context, scope Scope, secret Secret)
 
 // Revoke switches a key off rather than archiving it: the key stops working
 // just the same, and a person who pulled the switch by mistake can undo it in
-// the console. It looks first, because an archived or expired key may refuse
-// the update, and that refusal would look like a key that cannot be stopped.
+// the console. A key that is not found must be missing from the list of the
+// whole organisation as well: it may have been brought from any workspace.
 func (k anthropicKeys) Revoke(ctx context.Context, _ Scope, id KeyID) error {
+	return confirmed(k.switchOff(ctx, id), id,
+		func() ([]anthropicKey, error) { return k.keys(ctx, "") },
+		func(key anthropicKey) KeyID { return key.ID })
+}
+
+// switchOff looks first, because an archived or expired key may refuse the
+// update, and that refusal would look like a key that cannot be stopped.
+func (k anthropicKeys) switchOff(ctx context.Context, id KeyID) error {
 	var key anthropicKey
 	call := Call{Method: http.MethodGet, Path: anthropicPath("api_keys", string(id)), Out: &key}
 	_, err := k.admin.Do(ctx, call)
 	switch {
-	case gone(err):
-		return nil
 	case err != nil:
 		return err
 	case key.ID != id:
@@ -114,12 +125,8 @@ func (k anthropicKeys) Revoke(ctx context.Context, _ Scope, id KeyID) error {
 		Status string `json:"status"`
 	}{anthropicInactive}
 	_, err = k.admin.Do(ctx, call)
-	switch {
-	case gone(err):
-		return nil
-	case err == nil && key.Status != anthropicInactive:
+	if err == nil && key.Status != anthropicInactive {
 		return fmt.Errorf("the reply does not confirm the status: %w", ErrUnknown)
-	default:
-		return err
 	}
+	return err
 }

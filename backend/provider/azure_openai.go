@@ -38,7 +38,7 @@ var azureOpenAI = Definition{
 				"regenerateKey/action on each resource.",
 		},
 		{
-			Name: "authority_host", Optional: true, Default: azureAuthority,
+			Name: "authority_host", Optional: true, Steers: true, Default: azureAuthority,
 			Help: "Where to sign in, for a sovereign cloud.",
 		},
 	},
@@ -48,8 +48,8 @@ var azureOpenAI = Definition{
 	},
 	TwoSlot: func(c *Client, a Account) TwoSlotter { return azureKeys{c, a} },
 	Slots:   [2]KeyID{"Key1", "Key2"},
-	Resource: func(a Account, s Scope) string { // ARM ids ignore case
-		return strings.ToLower("/" + strings.Join(azureKeys{account: a}.path(s), "/"))
+	Resource: func(a Account, s Scope) string {
+		return azureResource{"/" + strings.Join(azureKeys{account: a}.path(s), "/")}.id()
 	},
 }
 
@@ -78,6 +78,23 @@ func (k azureKeys) path(scope Scope, rest ...string) []string {
 	}, rest...)
 }
 
+// azureResource is an item of the list of a subscription's resources.
+type azureResource struct {
+	ID string `json:"id"`
+}
+
+// id is what resources are told apart by: ARM ignores the case of ids.
+func (r azureResource) id() string { return strings.ToLower(r.ID) }
+
+// all is the path of the list of every Cognitive Services resource in the
+// subscription.
+func (k azureKeys) all() []string {
+	return []string{
+		"subscriptions", k.account.Fields["subscription_id"],
+		"providers", "Microsoft.CognitiveServices", "accounts",
+	}
+}
+
 func azureCall(method string, path []string, in, out any) Call {
 	return Call{Method: method, Path: path, Query: url.Values{"api-version": {azureVersion}}, In: in, Out: out}
 }
@@ -87,11 +104,7 @@ func (k azureKeys) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	path := []string{
-		"subscriptions", k.account.Fields["subscription_id"],
-		"providers", "Microsoft.CognitiveServices", "accounts",
-	}
-	return arm.check(ctx, azureCall(http.MethodGet, path, nil, nil))
+	return arm.check(ctx, azureCall(http.MethodGet, k.all(), nil, nil))
 }
 
 func (k azureKeys) Verify(ctx context.Context, scope Scope, secret Secret) error {
@@ -130,17 +143,16 @@ func (k azureKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Ke
 }
 
 // Revoke regenerates a slot and throws the new value away: a slot is never
-// empty. A resource that is gone took its keys along.
+// empty. A resource that is gone from its subscription took its keys along.
 func (k azureKeys) Revoke(ctx context.Context, scope Scope, slot KeyID) error {
 	arm, err := k.signIn(ctx)
 	if err != nil {
 		return err
 	}
 	_, err = k.regenerate(ctx, arm, scope, slot)
-	if gone(err) {
-		return nil
-	}
-	return err
+	return confirmed(err, azureOpenAI.Resource(k.account, scope), func() ([]azureResource, error) {
+		return linked[azureResource](ctx, arm, k.all(), url.Values{"api-version": {azureVersion}})
+	}, azureResource.id)
 }
 
 func (k azureKeys) Read(ctx context.Context, scope Scope, slot KeyID) (Key, error) {

@@ -306,7 +306,7 @@ func TestNotTheProvidersWord(t *testing.T) {
 				return resp, nil
 			})
 			var out struct{ Deleted bool }
-			if _, err := c.Do(t.Context(), post(&out)); !errors.Is(err, ErrUnknown) || gone(err) {
+			if _, err := c.Do(t.Context(), post(&out)); !errors.Is(err, ErrUnknown) || missing(err) {
 				t.Errorf("%s with %d: %v", name, status, err)
 			}
 		}
@@ -496,6 +496,53 @@ func TestListEnds(t *testing.T) {
 		got, err := list[string](t.Context(), c, []string{"x"}, url.Values{"limit": {"1"}}, "after")
 		if !errors.Is(err, ErrUnknown) || got != nil || n > maxPages {
 			t.Errorf("%s: %q, %v after %d pages", name, got, err, n)
+		}
+	}
+}
+
+func TestLinkedEnds(t *testing.T) {
+	t.Parallel()
+	const here = "https://api.example.com/v1/x?n="
+	for name, page := range map[string]func(n int) string{
+		"no end":     func(n int) string { return fmt.Sprintf(`{"value":["a"],"nextLink":"%s%d"}`, here, n) },
+		"no list":    func(int) string { return `{"nextLink":null}` },
+		"other host": func(int) string { return `{"value":["a"],"nextLink":"https://evil.example.com/v1/x"}` },
+		"other port": func(int) string { return `{"value":["a"],"nextLink":"https://api.example.com:8443/v1/x"}` },
+		"plain":      func(int) string { return `{"value":["a"],"nextLink":"http://api.example.com/v1/x"}` },
+		"no address": func(int) string { return `{"value":["a"],"nextLink":"2"}` },
+	} {
+		n := 0
+		c := wire(t, Options{}, func(r *http.Request) (*http.Response, error) {
+			if want := fmt.Sprint(here, n); r.URL.String() != want {
+				t.Errorf("%s: asked %s, want %s", name, r.URL, want)
+			}
+			n++
+			return response(r, 200, page(n)), nil
+		})
+		got, err := linked[string](t.Context(), c, []string{"x"}, url.Values{"n": {"0"}})
+		if !errors.Is(err, ErrUnknown) || got != nil || n > maxPages {
+			t.Errorf("%s: %q, %v after %d pages", name, got, err, n)
+		}
+	}
+}
+
+// TestConfirmedByIDs: a list whose items were misread would make anything look gone.
+func TestConfirmedByIDs(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		ids  []string
+		gone bool
+	}{
+		{nil, true},
+		{[]string{"a", "b"}, true},
+		{[]string{"a", "id"}, false},
+		{[]string{"a", ""}, false},
+	} {
+		notFound := &CallError{Status: http.StatusNotFound, Kind: ErrRejected}
+		err := confirmed(notFound, "id",
+			func() ([]string, error) { return tc.ids, nil }, func(id string) string { return id })
+		if tc.gone != (err == nil) || err != nil && (!errors.Is(err, ErrUnknown) || errors.Is(err, ErrRejected)) {
+			t.Errorf("%q: %v", tc.ids, err)
 		}
 	}
 }

@@ -178,13 +178,16 @@ func (e env) lifetime(t *testing.T) time.Duration {
 }
 
 // A replayer answers a scenario step by step, and fails the test if a request
-// is not the recorded one. If fault is set it answers step number at instead.
+// is not the recorded one. If fault is set it answers step number at instead,
+// and every later request if onward.
 type replayer struct {
 	t     *testing.T
 	f     *fixture
 	steps []step
 	at    int
 	fault http.Handler
+
+	onward bool
 
 	mu   sync.Mutex
 	next int
@@ -205,7 +208,7 @@ func (r *replayer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Unlock()
 	// net/http sends a GET again when a used connection breaks; that is harmless.
 	again := n > r.at && req.Method == http.MethodGet && r.at < len(r.steps) && req.URL.Path == r.steps[r.at].url.Path
-	if r.fault != nil && (n == r.at || again) {
+	if r.fault != nil && (n == r.at || again || r.onward && n > r.at) {
 		r.fault.ServeHTTP(w, req)
 		return
 	}

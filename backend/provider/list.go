@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -43,6 +44,59 @@ func list[T any](ctx context.Context, c *Client, path []string, query url.Values
 		query.Set(cursor, page.LastID)
 	}
 	return nil, fmt.Errorf("the list has more than %d pages: %w", maxPages, ErrUnknown)
+}
+
+// linked is [list] for pages of the shape {value, nextLink}. A link is followed
+// under the client's base only.
+func linked[T any](ctx context.Context, c *Client, path []string, query url.Values) ([]T, error) {
+	var all []T
+	for range maxPages {
+		var page struct {
+			Value *[]T   `json:"value"`
+			Next  string `json:"nextLink"`
+		}
+		if _, err := c.Do(ctx, Call{Method: http.MethodGet, Path: path, Query: query, Out: &page}); err != nil {
+			return nil, err
+		}
+		if page.Value == nil {
+			return nil, fmt.Errorf("the reply holds no list: %w", ErrUnknown)
+		}
+		all = append(all, *page.Value...)
+		if page.Next == "" {
+			return all, nil
+		}
+		var ok bool
+		if path, query, ok = c.inside(page.Next); !ok {
+			return nil, fmt.Errorf("the list goes on, but not at this host: %w", ErrUnknown)
+		}
+	}
+	return nil, fmt.Errorf("the list has more than %d pages: %w", maxPages, ErrUnknown)
+}
+
+// confirmed is err, the outcome of withdrawing id, unless that is a 404. A
+// wrong base_url answers 404 too, in the provider's own shape, while the key
+// lives on; so it is success only if the list that would show id can be had
+// and lacks it, and [ErrUnknown] if not.
+func confirmed[T any, ID ~string](err error, id ID, all func() ([]T, error), idOf func(T) ID) error {
+	if !missing(err) {
+		return err
+	}
+	things, err := all()
+	if err != nil {
+		if !errors.Is(err, ErrUnknown) {
+			err = late(err)
+		}
+		return fmt.Errorf("confirming that it is gone: %w", err)
+	}
+	for _, t := range things {
+		switch idOf(t) {
+		case id:
+			return fmt.Errorf("it is not found, but still listed: %w", ErrUnknown)
+		case "":
+			return fmt.Errorf("the list holds something without an id: %w", ErrUnknown)
+		}
+	}
+	return nil
 }
 
 // hinted reports whether a provider's redacted form of a key, such as

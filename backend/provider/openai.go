@@ -75,14 +75,10 @@ func (o openAIAccess) remove(ctx context.Context, path []string) error {
 		Deleted bool `json:"deleted"`
 	}
 	_, err := o.admin.Do(ctx, Call{Method: http.MethodDelete, Path: path, Out: &out})
-	switch {
-	case gone(err):
-		return nil
-	case err == nil && !out.Deleted:
+	if err == nil && !out.Deleted {
 		return fmt.Errorf("the reply does not confirm the deletion: %w", ErrUnknown)
-	default:
-		return err
 	}
+	return err
 }
 
 type openAIKeys openAIAccess
@@ -170,7 +166,10 @@ func (o openAIKeys) Identify(ctx context.Context, scope Scope, secret Secret) (K
 }
 
 func (o openAIKeys) Revoke(ctx context.Context, scope Scope, id KeyID) error {
-	return openAIAccess(o).remove(ctx, openAIPath(scope, "api_keys", string(id)))
+	err := openAIAccess(o).remove(ctx, openAIPath(scope, "api_keys", string(id)))
+	return confirmed(err, id,
+		func() ([]openAIKey, error) { return o.keys(ctx, scope) },
+		func(k openAIKey) KeyID { return k.ID })
 }
 
 type openAIOwners openAIAccess
@@ -188,7 +187,7 @@ func (o openAIOwners) Create(ctx context.Context, scope Scope, tag Tag) (string,
 	var out struct {
 		ID  string `json:"id"`
 		Key *struct {
-			ID string `json:"id"`
+			ID KeyID `json:"id"`
 		} `json:"api_key"`
 	}
 	path := openAIPath(scope, "service_accounts")
@@ -199,20 +198,26 @@ func (o openAIOwners) Create(ctx context.Context, scope Scope, tag Tag) (string,
 		return "", fmt.Errorf("the reply holds no service account: %w", ErrUnknown)
 	}
 	if out.Key != nil {
-		if err := openAIAccess(o).remove(ctx, openAIPath(scope, "api_keys", out.Key.ID)); err != nil {
+		if err := openAIKeys(o).Revoke(ctx, scope, out.Key.ID); err != nil {
 			return "", late(err)
 		}
 	}
 	return out.ID, nil
 }
 
-func (o openAIOwners) Find(ctx context.Context, scope Scope, tag Tag) ([]string, error) {
-	type account struct {
-		ID   string `json:"id"`
-		Name Tag    `json:"name"`
-	}
+type openAIServiceAccount struct {
+	ID   string `json:"id"`
+	Name Tag    `json:"name"`
+}
+
+// accounts lists every service account of the project.
+func (o openAIOwners) accounts(ctx context.Context, scope Scope) ([]openAIServiceAccount, error) {
 	path := openAIPath(scope, "service_accounts")
-	accounts, err := list[account](ctx, o.admin, path, url.Values{"limit": {"100"}}, "after")
+	return list[openAIServiceAccount](ctx, o.admin, path, url.Values{"limit": {"100"}}, "after")
+}
+
+func (o openAIOwners) Find(ctx context.Context, scope Scope, tag Tag) ([]string, error) {
+	accounts, err := o.accounts(ctx, scope)
 	var ids []string
 	for _, a := range accounts {
 		if a.Name == tag {
@@ -223,7 +228,10 @@ func (o openAIOwners) Find(ctx context.Context, scope Scope, tag Tag) ([]string,
 }
 
 func (o openAIOwners) Delete(ctx context.Context, scope Scope, id string) error {
-	return openAIAccess(o).remove(ctx, openAIPath(scope, "service_accounts", id))
+	err := openAIAccess(o).remove(ctx, openAIPath(scope, "service_accounts", id))
+	return confirmed(err, id,
+		func() ([]openAIServiceAccount, error) { return o.accounts(ctx, scope) },
+		func(a openAIServiceAccount) string { return a.ID })
 }
 
 // elements splits a [List] field.

@@ -143,7 +143,9 @@ type Keys interface {
 	// means that the provider does not know the key or cannot tell.
 	Identify(ctx context.Context, scope Scope, secret Secret) (Key, error)
 	// Revoke makes a key stop working, for good where the provider can.
-	// A key that is already gone is success.
+	// A key that is already gone is success once the provider confirms that: a
+	// 404 alone, which a wrong base URL answers too, is [ErrUnknown]; the list
+	// that would show the key has to be had and to lack it.
 	Revoke(ctx context.Context, scope Scope, id KeyID) error
 }
 
@@ -184,7 +186,7 @@ type Owners interface {
 	// Find lists the owners named tag.
 	Find(ctx context.Context, scope Scope, tag Tag) (ids []string, err error)
 	// Delete removes an owner, and with it every key it still holds. One that
-	// is already gone is success.
+	// is already gone is success once a list confirms it, as for Keys.Revoke.
 	Delete(ctx context.Context, scope Scope, id string) error
 }
 

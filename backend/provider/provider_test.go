@@ -148,9 +148,12 @@ func ownerDelete(_ *testing.T, ctx context.Context, e env) error {
 }
 
 // always lists the variants that a provider's fixture has to have besides the
-// plain operation.
+// plain operation. What is withdrawn may be gone, which a list confirms; a
+// variant that begins with "unconfirmed" is a 404 that nothing confirms.
 var always = map[string][]string{
-	"verify": {"dead"}, "identify": {"none"}, "find": {"none"}, "revoke": {"gone"}, "owner.delete": {"gone"},
+	"verify": {"dead"}, "identify": {"none"}, "find": {"none"},
+	"revoke":       {"gone", "unconfirmed-listed", "unconfirmed-no-list"},
+	"owner.delete": {"gone", "unconfirmed-listed", "unconfirmed-no-list"},
 }
 
 func TestContract(t *testing.T) {
@@ -191,17 +194,20 @@ func replay(t *testing.T, def provider.Definition, f *fixture, scenario string, 
 		e := env{def: def, f: f, variant: variant}
 		e.server, e.client = serve(t, def, r)
 		var want error
-		if op == "verify" && variant == "dead" {
+		switch {
+		case op == "verify" && variant == "dead":
 			want = provider.ErrDead
+		case strings.HasPrefix(variant, "unconfirmed"):
+			want = provider.ErrUnknown
 		}
 		judge(t, call(t, t.Context(), e), want)
 		r.done()
 	})
-	changed := false
+	changed := false // or may be: a 404 tells nothing
 	for i, s := range f.steps[scenario] {
 		last := i == len(f.steps[scenario])-1
 		for _, fault := range faults {
-			want := fault.want
+			want, onward := fault.want, false
 			switch {
 			case scenario == "check":
 				want = fault.check
@@ -210,7 +216,7 @@ func replay(t *testing.T, def provider.Definition, f *fixture, scenario string, 
 			case fault.name == "nothing there" && s.status == http.StatusNotFound:
 				continue // that is the scenario
 			case fault.name == "nothing there" && (s.method == http.MethodDelete || op == "revoke" && !changed):
-				want = nil // gone is success
+				want, onward = provider.ErrUnknown, true // 404 everywhere is a wrong base URL, and not gone
 			case changed: // what came before has taken effect
 				want = provider.ErrUnknown
 			}
@@ -218,7 +224,7 @@ func replay(t *testing.T, def provider.Definition, f *fixture, scenario string, 
 				t.Parallel()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				r := &replayer{t: t, f: f, steps: f.steps[scenario], at: i, fault: fault.handler(t, cancel)}
+				r := &replayer{t: t, f: f, steps: f.steps[scenario], at: i, fault: fault.handler(t, cancel), onward: onward}
 				e := env{def: def, f: f, variant: variant}
 				e.server, e.client = serve(t, def, r)
 				err := call(t, ctx, e)
@@ -228,7 +234,7 @@ func replay(t *testing.T, def provider.Definition, f *fixture, scenario string, 
 				}
 			})
 		}
-		changed = changed || s.method != http.MethodGet
+		changed = changed || s.method != http.MethodGet || s.status == http.StatusNotFound
 	}
 	t.Run("nobody there", func(t *testing.T) {
 		t.Parallel()
