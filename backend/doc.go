@@ -6,16 +6,22 @@
 // in path_rotate_role.go, creds/<role> in path_creds.go (its leases in
 // secret_key.go), config/transit in path_config_transit.go. Below the paths:
 //
+//	dynamic.go    a leased key: intent, provider, live, lease
 //	rotation.go   the life of a static key: a state machine that knows no Vault types
 //	static.go     what its steps mean at the three kinds of providers
+//	first_key.go  how a static role comes by its first key
+//	role_keys.go  what writing or deleting a role does to its keys
 //	ledger.go     every key asked for outside a rotation, from intent to withdrawal
 //	withdraw.go   asking under a ledger line, settling unknown outcomes, withdrawing
 //	scheduler.go  what is due and when; queue.go runs it
 //	reseal.go     moving stored secrets to another data key
 //	session.go    an account opened for one operation; names of keys
+//	accounts.go   an account's fields, and who uses it
 //	storage.go    every stored type and its path; the caches before them
+//	locks.go      one lock a name
 //	problem.go    which error is answered with which status; nowhere else
-//	fields.go     refusing what a path does not take; schemas
+//	fields.go     refusing what a path does not take; schema.go and
+//	              provider_fields.go say what paths do take
 //
 // Package provider knows the vendors, package envelope the sealing. Dependencies
 // run one way: backend to both of them, never back.
@@ -74,6 +80,7 @@
 // # Locks
 //
 // One lock a role, a line and an account, by name; they are taken in the order
-// line, role, account. Reads of keys take none. A lock is held across the network
-// only by the one operation on that role or line.
+// line, role, account. Reads of keys take none. A role's or a line's lock is held
+// across the network by the one operation on it, an account's while a write of it
+// is tried at the provider. The leak switch interrupts whoever holds a role's lock.
 package backend

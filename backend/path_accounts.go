@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -179,136 +176,6 @@ func (b *Backend) writeAccount(ctx context.Context, req *logical.Request, data *
 	return resp, nil
 }
 
-// takeAccountFields merges a request into a, and returns all secret fields.
-func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data *framework.FieldData, a, old *accountEntry) (secrets map[string]string, err error) {
-	if v, ok := data.GetOk("provider"); ok {
-		if old != nil && fieldText(v) != old.Provider {
-			return nil, invalidf("provider is %q and cannot change: make another account", old.Provider)
-		}
-		a.Provider = fieldText(v)
-	}
-	if a.Provider == "" {
-		return nil, invalidf("provider is required: one of %s", strings.Join(providerNames(), ", "))
-	}
-	def, ok := provider.Lookup(a.Provider)
-	if !ok {
-		return nil, invalidf("provider: no provider named %q: %s", a.Provider, didYouMean(a.Provider))
-	}
-	take(data, "allowed_roles", &a.AllowedRoles)
-	take(data, "verify_connection", &a.VerifyConnection)
-	take(data, "disabled", &a.Disabled)
-	take(data, "requests_per_second", &a.RequestsPerSecond)
-	if a.RequestsPerSecond < 0 || a.RequestsPerSecond > 0 && a.RequestsPerSecond < 0.001 {
-		return nil, invalidf("requests_per_second: 0 for no limit, or at least 0.001")
-	}
-	takeText(data, "base_url", &a.BaseURL)
-	a.BaseURL = strings.TrimRight(a.BaseURL, "/")
-	if a.BaseURL == def.BaseURL {
-		a.BaseURL = ""
-	}
-	takeText(data, "ca_cert", &a.CACert)
-	var was stored
-	if old != nil {
-		was = stored{exists: true, plain: old.Fields}
-		if was.secrets, err = b.accountSecrets(ctx, s, old); err != nil {
-			return nil, err
-		}
-	}
-	if old != nil && steered(data, def, a, old) {
-		if err := givenAnew(data, def); err != nil {
-			return nil, err
-		}
-	}
-	a.Fields, secrets, err = providerFields(data, def, def.Account, accountFieldNames, was)
-	return secrets, err
-}
-
-// steered reports whether a write changes where the account's secrets are sent.
-func steered(data *framework.FieldData, def provider.Definition, a, old *accountEntry) bool {
-	if a.BaseURL != old.BaseURL || a.CACert != old.CACert {
-		return true
-	}
-	for _, f := range def.Account {
-		v, given := data.GetOk(f.Name)
-		if f.Steers && given && fieldText(v) != old.Fields[f.Name] {
-			return true
-		}
-	}
-	return false
-}
-
-// givenAnew asks for every secret of an account: what is stored goes nowhere else
-// than where it was meant to go.
-func givenAnew(data *framework.FieldData, def provider.Definition) error {
-	for _, f := range def.Account {
-		if _, given := data.GetOk(f.Name); f.Secret && !given {
-			return invalidf("%s: give it again, since this write changes where it is sent", f.Name)
-		}
-	}
-	return nil
-}
-
-// problemWith answers err's own status with a text around it.
-func problemWith(err error, format string, args ...any) error {
-	if errors.Is(err, provider.ErrRejected) {
-		return invalidf(format, args...)
-	}
-	return problemf(statusUnavailable, format, args...)
-}
-
-func providerNames() []string {
-	names := make([]string, 0, len(provider.All))
-	for _, d := range provider.All {
-		names = append(names, d.Name)
-	}
-	return names
-}
-
-func didYouMean(name string) string {
-	if near, ok := nearest(name, providerNames()); ok {
-		return "did you mean " + near + "?"
-	}
-	return "this build has " + strings.Join(providerNames(), ", ")
-}
-
-// wakeAccount has the roles and leftovers of an account looked at again: what
-// failed with the old settings may work with the new ones.
-func (b *Backend) wakeAccount(ctx context.Context, s logical.Storage, account string) {
-	for _, l := range b.ledger.ofAccount(account) {
-		if l.State != stateLive {
-			b.queue.at(lineItem(l.Tag), time.Now())
-		}
-	}
-	roles, err := b.rolesOf(ctx, s, account)
-	if err != nil {
-		b.Logger().Warn("roles of a changed account wait for their next turn", "account", account, "error", err)
-	}
-	for _, r := range roles {
-		if r.Type == typeStatic {
-			b.queue.at(roleItem(r.Name), time.Now())
-		}
-	}
-}
-
-// rolesOf returns the roles of an account, in order.
-func (b *Backend) rolesOf(ctx context.Context, s logical.Storage, account string) ([]*roleEntry, error) {
-	names, err := b.roles.list(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	var roles []*roleEntry
-	for _, name := range names {
-		r, err := b.roles.get(ctx, s, name)
-		if err != nil {
-			return nil, err
-		}
-		if r != nil && r.Account == account {
-			roles = append(roles, r)
-		}
-	}
-	return roles, nil
-}
-
 // deleteAccount refuses while anything at the provider still needs the account.
 func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := fieldText(data.Get("name"))
@@ -352,30 +219,9 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	return resp, nil
 }
 
-// unused refuses to let an account go that has roles.
-func (b *Backend) unused(ctx context.Context, s logical.Storage, account string) error {
-	roles, err := b.rolesOf(ctx, s, account)
-	if err != nil || len(roles) == 0 {
-		return err
-	}
-	return invalidf("account %q is used by %s (%s): delete them first", account, plural(len(roles), "role", "roles"), firstNames(roles))
-}
-
 func orPending(reason error) error {
 	if reason != nil {
 		return reason
 	}
 	return errors.New("a key that was asked for may still appear at the provider")
-}
-
-func firstNames(roles []*roleEntry) string {
-	names := make([]string, 0, len(roles))
-	for _, r := range roles {
-		names = append(names, r.Name)
-	}
-	slices.Sort(names)
-	if len(names) > 5 {
-		names = append(names[:5], "…")
-	}
-	return strings.Join(names, ", ")
 }

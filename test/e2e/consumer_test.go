@@ -95,6 +95,31 @@ func (s *story) credsOf(secret *api.Secret) key {
 	return k
 }
 
+// ownServiceAccount makes a service account as an operator does, without a key.
+func (s *story) ownServiceAccount() (id string) {
+	s.Helper()
+	admin := func(path, body string) (answer struct{ ID string }) {
+		url := s.fakes.OpenAI.BaseURL + "/organization/projects/" + providertest.MainProject + "/service_accounts" + path
+		req, err := http.NewRequestWithContext(s.Context(), http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			s.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+s.fakes.OpenAI.AdminKey)
+		resp, err := s.caller.Do(req)
+		if err != nil {
+			s.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.ID == "" {
+			s.Fatalf("making a service account: status %d, %v", resp.StatusCode, err)
+		}
+		return answer
+	}
+	made := admin("", `{"name":"by hand","create_service_account_only":true}`)
+	return admin("/"+made.ID, `{"role":"member"}`).ID
+}
+
 // use asks the provider something with a key, the way a consumer does, and
 // returns the status.
 func (s *story) use(k key) int {
