@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -13,27 +14,27 @@ import (
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
 )
 
-// takeAccountFields merges a request into a, and returns all secret fields.
-func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data *framework.FieldData, a, old *accountEntry) (secrets map[string]string, err error) {
+// takeAccount merges into a what every provider's accounts have.
+func takeAccount(data *framework.FieldData, a, old *accountEntry) (provider.Definition, error) {
 	if v, ok := data.GetOk("provider"); ok {
 		if old != nil && fieldText(v) != old.Provider {
-			return nil, invalidf("provider is %q and cannot change: make another account", old.Provider)
+			return provider.Definition{}, invalidf("provider is %q and cannot change: make another account", old.Provider)
 		}
 		a.Provider = fieldText(v)
 	}
 	if a.Provider == "" {
-		return nil, invalidf("provider is required: one of %s", strings.Join(providerNames(), ", "))
+		return provider.Definition{}, invalidf("provider is required: one of %s", strings.Join(providerNames(), ", "))
 	}
 	def, ok := provider.Lookup(a.Provider)
 	if !ok {
-		return nil, invalidf("provider: no provider named %q: %s", a.Provider, didYouMean(a.Provider))
+		return def, invalidf("provider: no provider named %q: %s", a.Provider, didYouMean(a.Provider))
 	}
 	take(data, "allowed_roles", &a.AllowedRoles)
 	take(data, "verify_connection", &a.VerifyConnection)
 	take(data, "disabled", &a.Disabled)
 	take(data, "requests_per_second", &a.RequestsPerSecond)
 	if a.RequestsPerSecond < 0 || a.RequestsPerSecond > 0 && a.RequestsPerSecond < 0.001 {
-		return nil, invalidf("requests_per_second: 0 for no limit, or at least 0.001")
+		return def, invalidf("requests_per_second: 0 for no limit, or at least 0.001")
 	}
 	takeText(data, "base_url", &a.BaseURL)
 	a.BaseURL = strings.TrimRight(a.BaseURL, "/")
@@ -41,20 +42,66 @@ func (b *Backend) takeAccountFields(ctx context.Context, s logical.Storage, data
 		a.BaseURL = ""
 	}
 	takeText(data, "ca_cert", &a.CACert)
+	return def, nil
+}
+
+// reconnects reports whether a write touches how the provider is reached. One
+// that does not needs neither the provider nor transit: an account must be
+// disabled when both are away.
+func reconnects(data *framework.FieldData) bool {
+	for name := range data.Raw {
+		ours := slices.Contains(accountFieldNames, name)
+		if !ours || name == "base_url" || name == "ca_cert" || name == "verify_connection" || name == "provider" {
+			return true
+		}
+	}
+	return false
+}
+
+// connect merges the provider's own fields into a, tries the account at the
+// provider, and seals its secrets. What the operator should know goes into resp.
+func (b *Backend) connect(ctx context.Context, s logical.Storage, data *framework.FieldData, def provider.Definition, a, old *accountEntry, resp *logical.Response) error {
 	var was stored
+	moved := false
 	if old != nil {
+		var err error
 		was = stored{exists: true, plain: old.Fields}
 		if was.secrets, err = b.accountSecrets(ctx, s, old); err != nil {
-			return nil, err
+			return err
+		}
+		if moved = steered(data, def, a, old); moved {
+			if err := givenAnew(data, def); err != nil {
+				return err
+			}
 		}
 	}
-	if old != nil && steered(data, def, a, old) {
-		if err := givenAnew(data, def); err != nil {
-			return nil, err
+	fields, secrets, err := providerFields(data, def, def.Account, accountFieldNames, was)
+	if err != nil {
+		return err
+	}
+	a.Fields = fields
+	x, err := b.newSession(ctx, s, a, secrets, b.clients.connect)
+	if err != nil {
+		return err
+	}
+	defer x.client.Close()
+	if a.VerifyConnection {
+		switch err := x.keys.Check(ctx); {
+		case errors.Is(err, provider.ErrUnproven) && moved: // its keys must stay within reach
+			return invalidf("not saved: the provider did not confirm the account (is the version segment in base_url? verify_connection=false skips this check): %w", err)
+		case errors.Is(err, provider.ErrUnproven):
+			resp.AddWarning("the provider did not refuse the credential, but did not confirm it either (" + err.Error() + "): check that base_url includes the version segment")
+		case err != nil:
+			return problemWith(err, "not saved: the provider did not accept the account (verify_connection=false skips this check): %w", err)
 		}
 	}
-	a.Fields, secrets, err = providerFields(data, def, def.Account, accountFieldNames, was)
-	return secrets, err
+	sealed, err := json.Marshal(secrets)
+	if err != nil {
+		return err
+	}
+	defer clear(sealed)
+	a.Sealed, err = b.keyring.Seal(ctx, s, a.storagePath(), sealed)
+	return err
 }
 
 // steered reports whether a write changes where the account's secrets are sent.

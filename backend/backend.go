@@ -41,6 +41,7 @@ type Backend struct {
 	accountLocks locks
 	roleLocks    locks // taken before accountLocks
 	lineLocks    locks // taken before roleLocks
+	slotLocks    locks // of two-slot resources; taken after roleLocks
 
 	life       context.Context //nolint:containedctx // ends with the mount; requests' contexts end too early
 	stop       context.CancelFunc

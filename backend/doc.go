@@ -80,7 +80,7 @@
 // # Locks
 //
 // One lock a role, a line and an account, by name; they are taken in the order
-// line, role, account. Reads of keys take none. A role's or a line's lock is held
+// line, role, slot, account. Reads of keys take none. A role's or a line's lock is held
 // across the network by the one operation on it, an account's while a write of it
 // is tried at the provider. The leak switch interrupts whoever holds a role's lock.
 package backend

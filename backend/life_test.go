@@ -444,3 +444,19 @@ func TestCallerHangsUp(t *testing.T) {
 		}
 	})
 }
+
+// An account can be disabled while its provider is away, and serves nothing then.
+func TestDisablingWhileTheProviderIsAway(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Broken})
+		w.refused(statusUnavailable, logical.UpdateOperation, "accounts/oa", map[string]any{"admin_key": "sk-admin-other"})
+		w.write("accounts/oa", map[string]any{"disabled": true})
+		w.refused(statusForbidden, logical.ReadOperation, "creds/app", nil)
+		w.cloud.ClearFaults()
+		w.write("accounts/oa", map[string]any{"disabled": false})
+		w.sample()
+	})
+}

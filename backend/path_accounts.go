@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 
@@ -39,11 +38,11 @@ func pathsAccounts(b *Backend) []*framework.Path {
 	}
 	answer["version"] = number("Version of the account, for cas.")
 	return []*framework.Path{
-		listPath("accounts/?$", b.listAccounts, "List the accounts.", "Accounts: one organisation's admin access to a provider each."),
+		listPath("accounts/?$", b.accounts.list, "List the accounts.", "Accounts: one organisation's admin access to a provider each."),
 		{
 			Pattern:        "accounts/" + namePattern("name"),
 			Fields:         fields,
-			ExistenceCheck: b.accountExists,
+			ExistenceCheck: exists(b.accounts),
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.CreateOperation: forwarded(b.writeAccount, "Create an account.", done("Saved.")),
 				logical.UpdateOperation: forwarded(b.writeAccount, "Change an account.", done("Saved.")),
@@ -63,36 +62,6 @@ withdrawn; force=true gives up on those, and lists them in the answer.
 `,
 		},
 	}
-}
-
-// listPath is a list of names with after and limit.
-func listPath(pattern string, list framework.OperationFunc, summary, help string) *framework.Path {
-	return &framework.Path{
-		Pattern: pattern,
-		Fields:  map[string]*framework.FieldSchema{"after": afterField, "limit": limitField},
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: &framework.PathOperation{Callback: list, Summary: summary},
-		},
-		HelpSynopsis:    summary,
-		HelpDescription: help,
-	}
-}
-
-func (b *Backend) listAccounts(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	names, err := b.accounts.list(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	names, err = page(data, names)
-	if err != nil {
-		return nil, err
-	}
-	return logical.ListResponse(names), nil
-}
-
-func (b *Backend) accountExists(ctx context.Context, req *logical.Request, data *framework.FieldData) (bool, error) {
-	a, err := b.accounts.get(ctx, req.Storage, fieldText(data.Get("name")))
-	return a != nil, err
 }
 
 func (b *Backend) readAccount(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -141,30 +110,15 @@ func (b *Backend) writeAccount(ctx context.Context, req *logical.Request, data *
 		return nil, err
 	}
 	a.Version++
-	secrets, err := b.takeAccountFields(ctx, req.Storage, data, a, old)
+	def, err := takeAccount(data, a, old)
 	if err != nil {
 		return nil, err
 	}
-	x, err := b.newSession(ctx, req.Storage, a, secrets, b.clients.connect)
-	if err != nil {
-		return nil, err
-	}
-	defer x.client.Close()
 	resp := &logical.Response{}
-	if a.VerifyConnection {
-		switch err := x.keys.Check(ctx); {
-		case errors.Is(err, provider.ErrUnproven):
-			resp.AddWarning("the provider did not refuse the credential, but did not confirm it either (" + err.Error() + "): check that base_url includes the version segment")
-		case err != nil:
-			return nil, problemWith(err, "not saved: the provider did not accept the account (verify_connection=false skips this check): %w", err)
+	if old == nil || reconnects(data) {
+		if err := b.connect(ctx, req.Storage, data, def, a, old, resp); err != nil {
+			return nil, err
 		}
-	}
-	sealed, err := json.Marshal(secrets)
-	if err != nil {
-		return nil, err
-	}
-	if a.Sealed, err = b.keyring.Seal(ctx, req.Storage, a.storagePath(), sealed); err != nil {
-		return nil, err
 	}
 	if err := b.accounts.put(ctx, req.Storage, name, a); err != nil {
 		return nil, err

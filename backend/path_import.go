@@ -72,9 +72,11 @@ func (b *Backend) importKey(ctx context.Context, req *logical.Request, data *fra
 	defer func() { b.queue.at(roleItem(name), time.Now()) }()
 	ctx, cancel := h.patient(ctx)
 	defer cancel()
-	if err := h.openStored(ctx); err != nil {
+	land, err := h.openStored(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer land()
 	return h.bring(ctx, e, secret, data)
 }
 

@@ -43,11 +43,11 @@ func pathsRoles(b *Backend) []*framework.Path {
 	fields["cas"] = casField
 	answer["version"] = number("Version of the role, for cas.")
 	return []*framework.Path{
-		listPath("roles/?$", b.listRoles, "List the roles.", "Roles: what consumers read at creds/<role>."),
+		listPath("roles/?$", b.roles.list, "List the roles.", "Roles: what consumers read at creds/<role>."),
 		{
 			Pattern:        "roles/" + namePattern("name"),
 			Fields:         fields,
-			ExistenceCheck: b.roleExists,
+			ExistenceCheck: exists(b.roles),
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.CreateOperation: forwarded(b.writeRole, "Create a role; a static one gets its first key.", done("Saved.")),
 				logical.UpdateOperation: forwarded(b.writeRole, "Change a role.", done("Saved.")),
@@ -72,23 +72,6 @@ that a person brought alone: use revoke/<role> first to withdraw that one too.
 `,
 		},
 	}
-}
-
-func (b *Backend) listRoles(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	names, err := b.roles.list(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	names, err = page(data, names)
-	if err != nil {
-		return nil, err
-	}
-	return logical.ListResponse(names), nil
-}
-
-func (b *Backend) roleExists(ctx context.Context, req *logical.Request, data *framework.FieldData) (bool, error) {
-	r, err := b.roles.get(ctx, req.Storage, fieldText(data.Get("name")))
-	return r != nil, err
 }
 
 func (b *Backend) readRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

@@ -80,9 +80,11 @@ func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	defer func() { b.queue.at(roleItem(name), time.Now()) }()
 	ctx, cancel := h.patient(ctx)
 	defer cancel()
-	if err := h.openStored(ctx); err != nil {
+	land, err := h.openStored(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer land()
 	if err := h.renew(ctx, h.rotation(), e, req.ID, grace); err != nil {
 		if errors.Is(err, provider.ErrUnknown) {
 			err = fmt.Errorf("%w; the engine looks for the key that may have been made, withdraws it, and rotates then: see status/%s", err, name)

@@ -269,9 +269,11 @@ func (b *Backend) stepRole(ctx context.Context, s logical.Storage, role *roleEnt
 	}
 	ctx, cancel := h.patient(ctx)
 	defer cancel()
-	if err := h.openStored(ctx); err != nil {
+	land, err := h.openStored(ctx)
+	if err != nil {
 		return r.failed(ctx, e, err)
 	}
+	defer land()
 	switch {
 	case e.Phase == phaseOverlap && !time.Now().Before(e.Until):
 		return r.endOverlap(ctx, e)

@@ -1,12 +1,14 @@
 package backend
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
 )
 
 func fieldText(v any) string {
@@ -116,5 +118,37 @@ func takeDuration(data *framework.FieldData, name string, into *time.Duration) {
 		if n, ok := v.(int); ok {
 			*into = time.Duration(n) * time.Second
 		}
+	}
+}
+
+// listPath is a list of names with after and limit.
+func listPath(pattern string, names func(context.Context, logical.Storage) ([]string, error), summary, help string) *framework.Path {
+	list := func(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+		all, err := names(ctx, req.Storage)
+		if err != nil {
+			return nil, err
+		}
+		some, err := page(data, all)
+		if err != nil {
+			return nil, err
+		}
+		return logical.ListResponse(some), nil
+	}
+	return &framework.Path{
+		Pattern: pattern,
+		Fields:  map[string]*framework.FieldSchema{"after": afterField, "limit": limitField},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ListOperation: &framework.PathOperation{Callback: list, Summary: summary},
+		},
+		HelpSynopsis:    summary,
+		HelpDescription: help,
+	}
+}
+
+// exists tells Vault whether a write creates or updates.
+func exists[T any](t *table[T]) framework.ExistenceFunc {
+	return func(ctx context.Context, req *logical.Request, data *framework.FieldData) (bool, error) {
+		v, err := t.get(ctx, req.Storage, fieldText(data.Get("name")))
+		return v != nil, err
 	}
 }

@@ -46,12 +46,19 @@ func (h *holder) patient(ctx context.Context) (context.Context, context.CancelFu
 	return ctx, func() { detach(); cancel() }
 }
 
-// open unseals the account's admin credential, and makes the owner of the
-// role's keys if it has none yet. The caller stores h.role, then calls land.
+// open unseals the account's admin credential, makes the owner of the role's
+// keys if it has none yet, and holds the slots of a two-slot role against
+// leftovers of earlier ones. The caller stores h.role, and calls land at the end.
 func (h *holder) open(ctx context.Context) (land func(), err error) {
 	h.session, err = h.b.session(ctx, h.storage, h.account)
-	if err != nil || h.role.Owner != nil || !h.session.makesOwner(h.role) {
-		return func() {}, err
+	if err != nil {
+		return nil, err
+	}
+	if resource := resourceOf(h.def, h.account, h.role.Scope); resource != "" {
+		return h.b.slotLocks.lock(ctx, resource)
+	}
+	if h.role.Owner != nil || !h.session.makesOwner(h.role) {
+		return func() {}, nil
 	}
 	owner, land, err := h.b.makeOwner(ctx, h.storage, h.session, h.role)
 	if err != nil {
@@ -64,17 +71,17 @@ func (h *holder) open(ctx context.Context) (land func(), err error) {
 }
 
 // openStored is open for a role that is stored already.
-func (h *holder) openStored(ctx context.Context) error {
+func (h *holder) openStored(ctx context.Context) (land func(), err error) {
 	before := h.role
-	land, err := h.open(ctx)
-	if err != nil {
-		return err
+	land, err = h.open(ctx)
+	if err != nil || h.role == before {
+		return land, err
 	}
-	defer land()
-	if h.role != before {
-		return h.b.roles.put(ctx, h.storage, h.role.Name, h.role)
+	if err := h.b.roles.put(ctx, h.storage, h.role.Name, h.role); err != nil {
+		land()
+		return nil, err
 	}
-	return nil
+	return land, nil
 }
 
 // rotation is the state machine over this role's stored entry.

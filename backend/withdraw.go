@@ -223,9 +223,13 @@ func (b *Backend) inUse(ctx context.Context, s logical.Storage, x *session, acco
 		used, err = b.holds(ctx, s, l.Role, func(e *keyEntry) bool { return e.hasTag(l) })
 		return func() {}, used, err
 	}
-	holder, err := b.slotHolder(ctx, s, x.def, resourceOf(x.def, account, l.Scope), "")
-	if err != nil || holder == "" {
-		return func() {}, false, err
+	resource := resourceOf(x.def, account, l.Scope)
+	holder, err := b.slotHolder(ctx, s, x.def, resource, "")
+	if err != nil {
+		return nil, false, err
+	}
+	if holder == "" {
+		return b.freeSlot(ctx, s, x, resource)
 	}
 	free, err = b.roleLocks.lock(ctx, holder)
 	if err != nil {
@@ -238,6 +242,24 @@ func (b *Backend) inUse(ctx context.Context, s logical.Storage, x *session, acco
 		return nil, false, err
 	}
 	return free, used, nil
+}
+
+// freeSlot keeps a resource that no role has from getting one until free is
+// called: a new role would take over the slot that is about to be regenerated.
+func (b *Backend) freeSlot(ctx context.Context, s logical.Storage, x *session, resource string) (free func(), used bool, err error) {
+	free, err = b.slotLocks.lock(ctx, resource)
+	if err != nil {
+		return nil, false, err
+	}
+	holder, err := b.slotHolder(ctx, s, x.def, resource, "")
+	if err == nil && holder != "" {
+		err = problemf(statusUnavailable, "role %q has just taken the resource over: looking again", holder)
+	}
+	if err != nil {
+		free()
+		return nil, false, err
+	}
+	return free, false, nil
 }
 
 // holds reports whether a static role in service has a certain key.

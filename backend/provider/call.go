@@ -93,7 +93,7 @@ func (c *Client) check(ctx context.Context, call Call) error {
 		return err
 	case r.status/100 == 2 && !r.html():
 		return nil
-	case r.status == http.StatusNotFound && r.object():
+	case r.status == http.StatusNotFound && !r.html():
 		return r.failed(ErrUnproven)
 	default:
 		return r.failed(r.kind())

@@ -286,7 +286,7 @@ var faults = []fault{
 	{"not signed in", provider.ErrRejected, provider.ErrRejected, provider.ErrDead, answer(401, jsonType, `{"error":{"message":"BODY-CANARY"}}`)},
 	{"nothing there", provider.ErrRejected, provider.ErrUnproven, provider.ErrUnknown, answer(404, jsonType, `{"error":{"message":"BODY-CANARY"}}`)},
 	{"nothing there, says a proxy", provider.ErrUnknown, provider.ErrUnknown, provider.ErrUnknown, answer(404, "text/html; charset=utf-8", `<p>BODY-CANARY`)},
-	{"nothing there, in plain words", provider.ErrUnknown, provider.ErrUnknown, provider.ErrUnknown, answer(404, "text/plain", `404 page not found`)},
+	{"nothing there, in plain words", provider.ErrUnknown, provider.ErrUnproven, provider.ErrUnknown, answer(404, "text/plain", `404 page not found`)},
 	{"denied by a proxy", provider.ErrUnknown, provider.ErrUnknown, provider.ErrUnknown, answer(403, "text/html", `<p>BODY-CANARY`)},
 	{"throttled", provider.ErrThrottled, provider.ErrThrottled, nil, answer(429, jsonType, `{"error":"BODY-CANARY"}`)},
 	{"too slow", provider.ErrUnknown, provider.ErrUnknown, provider.ErrUnknown, answer(408, jsonType, `{}`)},
