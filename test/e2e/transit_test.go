@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,6 +76,28 @@ func TestTransitOutages(t *testing.T) {
 		s.revokeTokens()
 		s.works(s.creds("static"), "a key read with a fresh login") // no outage at all
 	})
+}
+
+// TestNewTransitKeyVersion: after rewrap the old version of the transit key may be
+// retired, and with a new data key everything is sealed anew.
+func TestNewTransitKeyVersion(t *testing.T) {
+	t.Parallel()
+	s := away(t, "0") // each read asks transit
+	before := s.creds("static")
+	s.transit("keys/"+s.engine.Key+"/rotate", nil)
+	if got := s.write("rewrap", nil); got.Data["rewrapped"] != json.Number("1") {
+		t.Errorf("rewrap answers %v, want one data key", got.Data)
+	}
+	s.transit("keys/"+s.engine.Key+"/config", fields{"min_decryption_version": 2})
+	if got := s.creds("static"); got.secret() != before.secret() {
+		t.Error("another key after rewrap")
+	}
+	s.write("rewrap", fields{"new_data_key": true})
+	s.until("everything is sealed anew", func() bool { return s.read("status")["resealing"] == json.Number("0") })
+	if got := s.creds("static"); got.secret() != before.secret() {
+		t.Error("another key after resealing")
+	}
+	s.works(s.creds("dynamic"), "a leased key")
 }
 
 // away is a story with a static key and a leased one, about to lose transit.
