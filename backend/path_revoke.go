@@ -146,6 +146,7 @@ func (b *Backend) revokeAccount(ctx context.Context, req *logical.Request, data 
 		k, err := b.kill(ctx, req.Storage, r.Name) // one that fails does not spare the others
 		if err != nil {
 			failures = append(failures, fmt.Errorf("role %q: %w", r.Name, err))
+			continue // what its keys hang on stays, or one that is still served would die
 		}
 		all.add(k)
 		if err := b.dropOwner(ctx, req.Storage, r.Name); err != nil {
@@ -165,7 +166,10 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 		return k, err
 	}
 	b.ledger.revoke(name)
-	var tags []provider.Tag
+	var (
+		tags   []provider.Tag
+		failed []error
+	)
 	tags, k.byHand, err = b.stopServing(ctx, s, name)
 	if err != nil {
 		return k, err
@@ -174,16 +178,17 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 		if l.Kind != lineKey || b.ledger.inFlight(l.Tag) {
 			continue // an owner stays with its role; what is just being asked for is withdrawn by who asked
 		}
-		if l.State == stateLive {
-			if err := b.putLine(ctx, s, l.with(stateWithdrawing)); err != nil {
-				return k, err
-			}
+		if l.State == stateLive { // in the queue as well, should the next one fail
+			failed = append(failed, b.withdrawLater(ctx, s, l))
 		}
 		if l.State == stateLive || l.State == stateWithdrawing && !slices.Contains(tags, l.Tag) {
 			tags = append(tags, l.Tag)
 		}
 	}
 	left, reason := b.withdrawNow(ctx, s, tags)
+	if reason == nil {
+		reason = errors.Join(failed...)
+	}
 	k.withdrawn, k.left, k.reason = len(tags)-len(left), left, reason
 	for _, l := range left {
 		b.queue.at(lineItem(l.Tag), time.Now().Add(firstRetry))

@@ -26,7 +26,25 @@ type shakyStorage struct {
 	after  bool
 	// down keeps failing after the first failure, as a crashed process does.
 	down    bool
+	spared  bool
 	failing bool
+}
+
+// die takes the storage away from the process that uses it, unless it was spared.
+func (s *shakyStorage) die() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.spared {
+		s.dead.Store(true)
+	}
+	return !s.spared
+}
+
+// spare ends the time in which the process may die.
+func (s *shakyStorage) spare() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spared = true
 }
 
 func (s *shakyStorage) plan(bad int, after bool) {
