@@ -79,8 +79,9 @@
 //
 // # Locks
 //
-// One lock a role, a line and an account, by name; they are taken in the order
-// line, role, slot, account. Reads of keys take none. A role's or a line's lock is held
+// One lock a role, a line, a two-slot resource and an account, by name; they are
+// taken in the order line, role, slot, account. Reads of keys take none. A role's or a line's lock is held
 // across the network by the one operation on it, an account's while a write of it
-// is tried at the provider. The leak switch interrupts whoever holds a role's lock.
+// is tried at the provider. The leak switch interrupts a rotation, an import or a first read under
+// a role's lock.
 package backend

@@ -92,7 +92,6 @@ func (b *Backend) record(ctx context.Context, s logical.Storage, live *line, ask
 	}
 	if err := b.withdrawLater(context.WithoutCancel(ctx), s, live); err != nil {
 		b.Logger().Warn("a key that nobody was given is withdrawn later", "tag", live.Tag, "error", err)
-		b.queue.at(lineItem(live.Tag), time.Now())
 	}
 	return fmt.Errorf("issuing a key of role %q: %w", live.Role, err)
 }
@@ -134,6 +133,9 @@ func (b *Backend) withOwner(ctx context.Context, s logical.Storage, x *session, 
 		return nil, err
 	}
 	defer unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b.roleLocks.interruptible(role.Name, cancel)
 	role, err = b.role(ctx, s, role.Name)
 	if err != nil || role.Owner != nil {
 		return role, err

@@ -338,6 +338,11 @@ var stories = []story{
 	{name: "static create twice", act: tryWrite("roles/app", staticFields), then: tryWrite("roles/app", staticFields)},
 	{name: "static rotate twice", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", nil), then: tryWrite("rotate-role/app", map[string]any{"grace_period": 0})},
 	{name: "static revoke then rotate", prepare: overlapping(staticFields, "app"), act: tryWrite("revoke/app", nil), then: tryWrite("rotate-role/app", nil)},
+	{name: "static revoke then delete", prepare: overlapping(staticFields, "app"), act: tryWrite("revoke/app", nil), then: func(w *world) error { return w.try(logical.DeleteOperation, "roles/app", nil) }},
+	{name: "static revoke then dynamic", prepare: overlapping(staticFields, "app"), act: tryWrite("revoke/app", nil), then: tryWrite("roles/app", map[string]any{"type": "dynamic"})},
+	{name: "import revoke then the same", prepare: importing, act: tryWrite("revoke/claude", nil), then: func(w *world) error {
+		return w.try(logical.UpdateOperation, "import/claude", map[string]any{"api_key": w.cloud.Live("anthropic")[0].Secret})
+	}},
 	{name: "static rotate then revoke", prepare: writing("roles/app", staticFields), act: tryWrite("rotate-role/app", nil), then: tryWrite("revoke/app", nil)},
 	{name: "static delete then create", prepare: overlapping(staticFields, "app"), act: func(w *world) error { return w.try(logical.DeleteOperation, "roles/app", nil) }, then: tryWrite("roles/app", staticFields)},
 	{name: "static to dynamic and back", prepare: writing("roles/app", staticFields), act: tryWrite("roles/app", map[string]any{"type": "dynamic"}), then: tryWrite("roles/app", map[string]any{"type": "static"})},

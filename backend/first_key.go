@@ -67,6 +67,7 @@ func (h *holder) renew(ctx context.Context, r *rotation, e *keyEntry, request st
 		return r.failed(ctx, e, err)
 	}
 	*e = *born
+	e.Request = request
 	return r.save(ctx, e)
 }
 

@@ -139,6 +139,17 @@ func (g *ledger) load(ctx context.Context, s logical.Storage, log hclog.Logger) 
 	return nil
 }
 
+// loaded reports whether the index holds all of storage. Loading it again beside
+// live traffic could bring back a line that was just dropped.
+func (g *ledger) loaded() bool {
+	select {
+	case <-g.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // complete lets those go on who wait for the index.
 func (g *ledger) complete() { g.once.Do(func() { close(g.ready) }) }
 

@@ -460,3 +460,22 @@ func TestDisablingWhileTheProviderIsAway(t *testing.T) {
 		w.sample()
 	})
 }
+
+// A previous key that cannot be withdrawn does not hold up the next rotation.
+func TestRotationGoesOnWhileWithdrawingFails(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		w.write("roles/app", staticFields)
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Status, Status: 500, Method: "DELETE"})
+		w.pass(73 * time.Hour)
+		if v := w.read("creds/app")["version"]; v != 4 {
+			t.Errorf("version %v after three days, want 4", v)
+		}
+		w.cloud.ClearFaults()
+		w.pass(time.Hour)
+		if n := len(w.live("openai")); n != 1 {
+			t.Errorf("%d keys live after recovery", n)
+		}
+	})
+}

@@ -82,11 +82,15 @@ func (b *Backend) importKey(ctx context.Context, req *logical.Request, data *fra
 
 // bring verifies a key, finds out which one it is, and makes it current.
 func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret, data *framework.FieldData) (*logical.Response, error) {
+	r := h.rotation()
+	if err := r.endWithdrawal(ctx, e); err != nil {
+		return nil, err
+	}
 	same, err := h.serves(ctx, e.Current, secret)
 	if err != nil {
 		return nil, err
 	}
-	if same && e.Phase != phaseWithdrawn {
+	if same {
 		return rotated(e), nil // this request was sent twice, or there is nothing to change
 	}
 	version := 0
@@ -105,10 +109,6 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	}
 	k, err := h.identify(ctx, scope, secret, provider.KeyID(fieldText(data.Get("key_id"))))
 	if err != nil {
-		return nil, err
-	}
-	r := h.rotation()
-	if err := r.endWithdrawal(ctx, e); err != nil {
 		return nil, err
 	}
 	tag, err := h.b.newTag(h.role, h.def, "")

@@ -57,14 +57,16 @@ accounts that the engine made go as well.
 // mount may be about to go. A role that mints again gets another.
 func (b *Backend) dropOwner(ctx context.Context, s logical.Storage, name string) error {
 	tag, err := b.disown(ctx, s, name)
-	if err != nil || tag == "" {
+	if tag == "" {
 		return err
 	}
-	if _, err := b.workLine(ctx, s, tag); err != nil { // no role names it any more, so it goes
+	if err == nil {
+		_, err = b.workLine(ctx, s, tag) // no role names it any more, so it goes
+	}
+	if err != nil {
 		b.queue.at(lineItem(tag), time.Now().Add(firstRetry))
-		return err
 	}
-	return nil
+	return err
 }
 
 // disown takes the owner out of a role, and returns the tag of its line.
@@ -211,7 +213,7 @@ func (b *Backend) stopServing(ctx context.Context, s logical.Storage, name strin
 		return nil, nil, err
 	}
 	if role.Type != typeStatic { // a change to dynamic may have been cut off
-		return nil, nil, b.endStatic(ctx, s, role, time.Now())
+		return nil, nil, b.endStatic(ctx, s, role, time.Now(), true)
 	}
 	e, err := b.keyEntryOf(ctx, s, name)
 	if err != nil || e.Current == nil && e.Previous == nil && e.Attempt == nil {

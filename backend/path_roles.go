@@ -65,7 +65,8 @@ where it has no create call, bring a key with import/<role>.
 
 A changed rotation_period takes effect at once; changed scopes with the next key
 (rotate-role/<role> asks for one now). The type can be changed without changing
-a consumer's path: static to dynamic withdraws the shared key after grace_period.
+a consumer's path: static to dynamic withdraws the shared key after grace_period,
+also one that a person brought, if its key_id is known.
 
 Deleting a role withdraws every key the engine minted for it, and leaves a key
 that a person brought alone: use revoke/<role> first to withdraw that one too.

@@ -31,7 +31,7 @@ func pathsRotateRole(b *Backend) []*framework.Path {
 		HelpDescription: `
 The new key is minted, verified at the provider and stored; only then does the
 grace of the previous one begin. If a rotation is in its grace already, the elder
-of its two keys is withdrawn first: there are never more than two.
+of its two keys is given up to be withdrawn at once.
 
 503: the provider could not be reached, throttles, or did not say what it did.
 Nothing is lost. In the last case the engine looks for what may have been made,
@@ -93,7 +93,7 @@ func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	}
 	resp := rotated(e)
 	if elder != nil {
-		resp.AddWarning("the key before last (" + elder.describe() + ") was still in its grace, which ended now: there are never more than two")
+		resp.AddWarning("the key before last (" + elder.describe() + ") was still in its grace, which ended now")
 	}
 	return resp, nil
 }

@@ -130,19 +130,23 @@ func (b *Backend) saveDynamic(ctx context.Context, s logical.Storage, role, old 
 		return nil
 	}
 	b.queue.at(roleItem(role.Name), time.Now().Add(firstRetry)) // should we fail on the way
-	return b.endStatic(ctx, s, role, time.Now().UTC().Add(role.GracePeriod))
+	return b.endStatic(ctx, s, role, time.Now().UTC().Add(role.GracePeriod), true)
 }
 
 // endStatic moves the keys of a role that is static no more to the ledger, to
-// be withdrawn at a time, and deletes the role's key entry. A brought key stays
-// at the provider. The stored role already says that it is not static, or gone.
-func (b *Backend) endStatic(ctx context.Context, s logical.Storage, role *roleEntry, at time.Time) error {
+// be withdrawn at a time, and deletes the role's key entry. A brought key goes
+// only if brought is set, or if the leak switch was on its way. The stored role
+// already says that it is not static, or gone.
+func (b *Backend) endStatic(ctx context.Context, s logical.Storage, role *roleEntry, at time.Time, brought bool) error {
 	e, err := b.staticKeys.get(ctx, s, role.Name)
 	if err != nil || e == nil {
 		return err
 	}
+	if e.halfWithdrawn() {
+		at, brought = time.Now().UTC(), true
+	}
 	for _, v := range []*keyVersion{e.Current, e.Previous} {
-		if v == nil || v.Brought || v.ID == "" || b.ledger.get(v.Tag) != nil {
+		if v == nil || v.Brought && !brought || v.ID == "" || b.ledger.get(v.Tag) != nil {
 			continue
 		}
 		l := leftover(role, v).with(stateLive)
@@ -189,7 +193,7 @@ func (b *Backend) markAndRemove(ctx context.Context, s logical.Storage, name str
 // removeRole takes a role that is marked as deleting out of storage, ledger
 // lines first. The caller holds the role's lock. It returns those lines.
 func (b *Backend) removeRole(ctx context.Context, s logical.Storage, role *roleEntry) ([]*line, error) {
-	if err := b.endStatic(ctx, s, role, time.Now()); err != nil {
+	if err := b.endStatic(ctx, s, role, time.Now(), false); err != nil {
 		return nil, err
 	}
 	lines := b.ledger.ofRole(role.Name)

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -70,9 +71,11 @@ func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grac
 	if err := r.endWithdrawal(ctx, e); err != nil {
 		return err
 	}
+	demanded := request != ""
 	if e.Phase == phaseMinting {
-		if grace == nil && e.Attempt != nil {
-			grace = e.Attempt.Grace
+		if e.Attempt != nil {
+			demanded = demanded || e.Attempt.Demanded
+			grace = cmp.Or(grace, e.Attempt.Grace)
 		}
 		if err := r.resolve(ctx, e); err != nil {
 			return err
@@ -85,7 +88,7 @@ func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grac
 	if err != nil {
 		return err
 	}
-	a.Grace = grace
+	a.Grace, a.Demanded = grace, demanded
 	e.Phase, e.Attempt, e.Request = phaseMinting, &a, request
 	if err := r.save(ctx, e); err != nil {
 		return err
@@ -107,8 +110,8 @@ func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grac
 	return r.adopt(ctx, e, v, grace)
 }
 
-// clearPrevious ends an overlap before its time: there are at most two keys, so
-// the elder one goes before a third comes.
+// clearPrevious ends an overlap before its time: the elder key is left to the
+// ledger before a third one comes.
 func (r *rotation) clearPrevious(ctx context.Context, e *keyEntry) error {
 	if e.Previous == nil {
 		return nil

@@ -91,8 +91,10 @@ func (b *Backend) fillOnce(ctx context.Context, s logical.Storage) error {
 	if _, err := b.settings(ctx, s); err != nil {
 		return err
 	}
-	if err := b.ledger.load(ctx, s, b.Logger()); err != nil {
-		return err
+	if !b.ledger.loaded() {
+		if err := b.ledger.load(ctx, s, b.Logger()); err != nil {
+			return err
+		}
 	}
 	for _, l := range b.ledger.filter(func(*line) bool { return true }) {
 		b.queue.at(lineItem(l.Tag), time.Now())
@@ -147,8 +149,7 @@ func nextStep(role *roleEntry, account *accountEntry, life provider.Life, e *key
 	if e == nil {
 		e = &keyEntry{Phase: phaseEmpty}
 	}
-	// An import is due, not done; what is disabled stands still.
-	rotates := life != provider.LifeImport && !role.Disabled && !account.Disabled
+	rotates := rotatesByItself(role, account, life)
 	var due time.Time
 	switch e.Phase {
 	case phaseMinting:
@@ -177,6 +178,18 @@ func nextStep(role *roleEntry, account *accountEntry, life provider.Life, e *key
 		due = e.RetryAt
 	}
 	return due
+}
+
+// rotatesByItself: an import is due, not done; what is disabled stands still.
+func rotatesByItself(role *roleEntry, account *accountEntry, life provider.Life) bool {
+	return life != provider.LifeImport && !role.Disabled && !account.Disabled
+}
+
+// rotationDue reports whether a role should have a new key now. It does not wait
+// for the previous one to be gone: that may never be, and is left to the ledger.
+func rotationDue(role *roleEntry, account *accountEntry, life provider.Life, e *keyEntry) bool {
+	next := nextRotation(role, e)
+	return rotatesByItself(role, account, life) && !next.IsZero() && !time.Now().Before(next)
 }
 
 // nextRotation says when the key of a role is due to be replaced, by the role's
@@ -243,7 +256,7 @@ func (b *Backend) workRole(ctx context.Context, s logical.Storage, name string) 
 		return again, err
 	}
 	if role.Type != typeStatic {
-		return again, b.endStatic(ctx, s, role, time.Now().UTC().Add(role.GracePeriod))
+		return again, b.endStatic(ctx, s, role, time.Now().UTC().Add(role.GracePeriod), true)
 	}
 	err = b.stepRole(ctx, s, role)
 	again, dueErr := b.roleDue(ctx, s, name)
@@ -275,16 +288,26 @@ func (b *Backend) stepRole(ctx context.Context, s logical.Storage, role *roleEnt
 	}
 	defer land()
 	switch {
-	case e.Phase == phaseOverlap && !time.Now().Before(e.Until):
+	case e.Phase == phaseOverlap && !rotationDue(role, h.account, h.def.Life(), e):
 		return r.endOverlap(ctx, e)
-	case e.Phase == phaseMinting && (role.Disabled || h.account.Disabled):
+	case e.Phase == phaseMinting && !h.goesOn(e):
 		if err := r.resolve(ctx, e); err != nil {
 			return err
 		}
 		return r.save(ctx, e)
-	default:
+	case e.Phase == phaseMinting: // a caller may have asked for it, and Vault may ask again
 		return h.renew(ctx, r, e, e.Request, nil)
+	default:
+		return h.renew(ctx, r, e, "", nil)
 	}
+}
+
+// goesOn reports whether an unfinished rotation should still give the role a new
+// key, or only be settled: its schedule's window may be over.
+func (h *holder) goesOn(e *keyEntry) bool {
+	life := h.def.Life()
+	return rotatesByItself(h.role, h.account, life) &&
+		(e.Current == nil || e.Attempt != nil && e.Attempt.Demanded || rotationDue(h.role, h.account, life, e))
 }
 
 // keyEntryOf returns a copy of a static role's state that the caller may

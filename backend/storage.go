@@ -158,6 +158,9 @@ type attempt struct {
 	Tag   provider.Tag   `json:"tag"`
 	Slot  provider.KeyID `json:"slot,omitempty"`
 	Asked time.Time      `json:"asked"`
+	// Demanded says that a caller asked for it, so that no schedule's window
+	// holds it up.
+	Demanded bool `json:"demanded,omitempty"`
 	// Grace replaces the role's grace period for this rotation only.
 	Grace *time.Duration `json:"grace,omitempty"`
 }
