@@ -101,15 +101,17 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 		return nil, err
 	}
 	scope := h.role.place(h.def)
+	// First that nothing here is about to end the key, then that it works: the
+	// other way round, it could be withdrawn between the two.
+	k, err := h.identify(ctx, scope, secret, provider.KeyID(fieldText(data.Get("key_id"))))
+	if err != nil {
+		return nil, err
+	}
 	switch err := h.session.keys.Verify(ctx, scope, secret); {
 	case errors.Is(err, provider.ErrDead):
 		return nil, invalidf("api_key: the provider refuses this key: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("nothing changed: verifying the key: %w", err)
-	}
-	k, err := h.identify(ctx, scope, secret, provider.KeyID(fieldText(data.Get("key_id"))))
-	if err != nil {
-		return nil, err
 	}
 	tag, err := h.b.newTag(h.role, h.def, "")
 	if err != nil {
