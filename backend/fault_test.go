@@ -216,7 +216,7 @@ func (w *world) atRest() {
 		default:
 			w.t.Errorf("role %s is not at rest: %v", name, st)
 		}
-		if st["last_error"] != nil && role["rotation_period"] != nil { // who rotates by hand was told
+		if st["last_error"] != "" && role["rotation_period"] != nil { // who rotates by hand was told
 			w.t.Errorf("role %s still complains: %v", name, st["last_error"])
 		}
 	}

@@ -270,7 +270,7 @@ func TestSchedules(t *testing.T) {
 		}
 		w.cloud.Fault(providertest.Fault{Kind: providertest.Broken, Provider: "openai"}) // through the whole window
 		w.pass(3 * time.Hour)
-		if st := w.read("status/app"); st["version"] != 2 || st["attempts"] == 0 || st["last_error"] == nil {
+		if st := w.read("status/app"); st["version"] != 2 || st["attempts"] == 0 || st["last_error"] == "" {
 			t.Errorf("while the provider is away: %v", st)
 		}
 		w.read("creds/app") // goes on being served

@@ -111,6 +111,12 @@ func (b *Backend) readRoleStatus(ctx context.Context, req *logical.Request, data
 }
 
 func describeEntry(answer map[string]any, role *roleEntry, account *accountEntry, def provider.Definition, e *keyEntry) {
+	// Every field is always there: a reader need not know which phase has which.
+	for _, name := range []string{"key_id", "last_vault_rotation", "next_rotation", "last_error", "previous_key_id", "previous_expires"} {
+		if answer[name] == nil {
+			answer[name] = ""
+		}
+	}
 	answer["phase"] = string(e.Phase)
 	answer["version"] = e.Version
 	answer["attempts"] = e.Attempts

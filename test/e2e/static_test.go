@@ -267,7 +267,7 @@ func TestRotationWhileProviderIsAway(t *testing.T) {
 	s.write("roles/app", s.static("main", fields{"rotation_period": "2s", "grace_period": "1s"}))
 	first := s.creds("app")
 	s.cloud.Fault(providertest.Fault{Kind: providertest.Status, Status: http.StatusServiceUnavailable})
-	s.until("status tells of the failure", func() bool { return s.read("status/app")["last_error"] != nil })
+	s.until("status tells of the failure", func() bool { return s.read("status/app")["last_error"] != "" })
 	if st := s.read("status"); st["healthy"] != false {
 		t.Errorf("status is healthy while a rotation fails: %v", st)
 	}
