@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -49,35 +48,9 @@ func (b *Backend) importKey(ctx context.Context, req *logical.Request, data *fra
 	if err := b.ledger.wait(ctx); err != nil {
 		return nil, err
 	}
-	unlock, err := b.roleLocks.lock(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	role, err := b.staticRole(ctx, req.Storage, name, "import")
-	if err != nil {
-		return nil, err
-	}
-	h, err := b.hold(ctx, req.Storage, role)
-	if err != nil {
-		return nil, err
-	}
-	if err := mayServe(role, h.account); err != nil {
-		return nil, err
-	}
-	e, err := b.keyEntryOf(ctx, req.Storage, name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { b.queue.at(roleItem(name), time.Now()) }()
-	ctx, cancel := h.patient(ctx)
-	defer cancel()
-	land, err := h.openStored(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer land()
-	return h.bring(ctx, e, secret, data)
+	return b.onKey(ctx, req.Storage, name, "import", func(ctx context.Context, h *holder, e *keyEntry) (*logical.Response, error) {
+		return h.bring(ctx, e, secret, data)
+	})
 }
 
 // bring verifies a key, finds out which one it is, and makes it current.

@@ -42,60 +42,43 @@ withdraws it, and rotates then; status/<role> shows it.
 
 func (b *Backend) rotateRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := fieldText(data.Get("role"))
-	unlock, err := b.roleLocks.lock(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	role, err := b.staticRole(ctx, req.Storage, name, "rotate-role")
-	if err != nil {
-		return nil, err
-	}
-	var grace *time.Duration
-	if _, ok := data.GetOk("grace_period"); ok {
-		grace = new(time.Duration)
-		takeDuration(data, "grace_period", grace)
-		if role.RotationPeriod > 0 && *grace >= role.RotationPeriod {
-			return nil, invalidf("grace_period: %s must be shorter than the role's rotation_period, %s", *grace, role.RotationPeriod)
+	return b.onKey(ctx, req.Storage, name, "rotate-role", func(ctx context.Context, h *holder, e *keyEntry) (*logical.Response, error) {
+		if h.def.Life() == provider.LifeImport {
+			return nil, errBrought
 		}
-	}
-	h, err := b.hold(ctx, req.Storage, role)
-	if err != nil {
-		return nil, err
-	}
-	if err := mayServe(role, h.account); err != nil {
-		return nil, err
-	}
-	if h.def.Life() == provider.LifeImport {
-		return nil, errBrought
-	}
-	e, err := b.keyEntryOf(ctx, req.Storage, name)
-	if err != nil {
-		return nil, err
-	}
-	if e.Request == req.ID && (e.Phase == phaseStable || e.Phase == phaseOverlap) {
-		return rotated(e), nil // this very request, sent again: its rotation is done
-	}
-	elder := e.Previous
-	defer func() { b.queue.at(roleItem(name), time.Now()) }()
-	ctx, cancel := h.patient(ctx)
-	defer cancel()
-	land, err := h.openStored(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer land()
-	if err := h.renew(ctx, h.rotation(), e, req.ID, grace); err != nil {
-		if errors.Is(err, provider.ErrUnknown) {
-			err = fmt.Errorf("%w; the engine looks for the key that may have been made, withdraws it, and rotates then: see status/%s", err, name)
+		if e.Request == req.ID && req.ID != "" && (e.Phase == phaseStable || e.Phase == phaseOverlap) {
+			return rotated(e), nil // this very request, sent again: its rotation is done
 		}
-		return nil, fmt.Errorf("rotating role %q: %w", name, err)
+		grace, err := takeGrace(data, h.role)
+		if err != nil {
+			return nil, err
+		}
+		elder := e.Previous
+		if err := h.renew(ctx, h.rotation(), e, req.ID, grace); err != nil {
+			if errors.Is(err, provider.ErrUnknown) {
+				err = fmt.Errorf("%w; the engine looks for the key that may have been made, withdraws it, and rotates then: see status/%s", err, name)
+			}
+			return nil, fmt.Errorf("rotating role %q: %w", name, err)
+		}
+		resp := rotated(e)
+		if elder != nil {
+			resp.AddWarning("the key before last (" + elder.describe() + ") was still in its grace, which ended now")
+		}
+		return resp, nil
+	})
+}
+
+// takeGrace is the grace period of this rotation only; nil: the role's.
+func takeGrace(data *framework.FieldData, role *roleEntry) (*time.Duration, error) {
+	if _, given := data.GetOk("grace_period"); !given {
+		return nil, nil //nolint:nilnil // not given is an answer
 	}
-	resp := rotated(e)
-	if elder != nil {
-		resp.AddWarning("the key before last (" + elder.describe() + ") was still in its grace, which ended now")
+	grace := new(time.Duration)
+	takeDuration(data, "grace_period", grace)
+	if role.RotationPeriod > 0 && *grace >= role.RotationPeriod {
+		return nil, invalidf("grace_period: %s must be shorter than the role's rotation_period, %s", *grace, role.RotationPeriod)
 	}
-	return resp, nil
+	return grace, nil
 }
 
 // rotated is the answer to rotate-role and import.

@@ -84,6 +84,40 @@ func (h *holder) openStored(ctx context.Context) (land func(), err error) {
 	return land, nil
 }
 
+// onKey runs a caller's operation on a static role's key: under the role's lock,
+// with its account open, and to its end even if the caller hangs up.
+func (b *Backend) onKey(ctx context.Context, s logical.Storage, name, what string, do func(context.Context, *holder, *keyEntry) (*logical.Response, error)) (*logical.Response, error) {
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	role, err := b.staticRole(ctx, s, name, what)
+	if err != nil {
+		return nil, err
+	}
+	h, err := b.hold(ctx, s, role)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayServe(role, h.account); err != nil {
+		return nil, err
+	}
+	e, err := b.keyEntryOf(ctx, s, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { b.queue.at(roleItem(name), time.Now()) }()
+	ctx, cancel := h.patient(ctx)
+	defer cancel()
+	land, err := h.openStored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer land()
+	return do(ctx, h, e)
+}
+
 // rotation is the state machine over this role's stored entry.
 func (h *holder) rotation() *rotation {
 	r := &rotation{grace: h.role.GracePeriod, save: h.save}
