@@ -192,10 +192,7 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 		reason = errors.Join(failed...)
 	}
 	k.withdrawn, k.left, k.reason = len(tags)-len(left), left, reason
-	for _, l := range left {
-		b.queue.at(lineItem(l.Tag), time.Now().Add(firstRetry))
-	}
-	return k, nil
+	return k, nil // what is left is in the queue already
 }
 
 // stopServing moves a static role's keys to the ledger. Nothing is served from

@@ -44,9 +44,15 @@ func (b *Backend) reseal(ctx context.Context, s logical.Storage) (again time.Tim
 }
 
 // staleEntries names the entries that are not sealed with the current data key.
+// Where that is the only one there can be none, so that neither a start nor a
+// read of status has to go through everything that is stored.
 func (b *Backend) staleEntries(ctx context.Context, s logical.Storage) ([]string, error) {
 	current, err := b.keyring.Current(ctx, s)
 	if err != nil {
+		return nil, err
+	}
+	keys, err := b.keyring.DataKeys(ctx, s)
+	if err != nil || len(keys) == 0 || len(keys) == 1 && keys[0].ID == current {
 		return nil, err
 	}
 	return b.sealedEntries(ctx, s, func(blob envelope.Blob) bool { return blob.DataKey() != current })
