@@ -41,6 +41,7 @@ demo: build vault ## See it work: Vault, fake providers, keys that rotate (KEEP=
 	@cd test && exec go run ./cmd/demo
 
 test: build vault ## Run every test: unit, contract, race, end to end
+	@scripts/servers.sh
 	@scripts/test.sh
 
 lint: ## Check style, dependencies, tidiness and the layout
@@ -54,4 +55,4 @@ bench: ## Measure the inner paths
 
 clean: ## Remove bin/, and say where the caches are
 	rm -rf bin
-	@echo "Kept: $${XDG_CACHE_HOME:-$$HOME/.cache}/ai-keys (the Vault server) and Go's build cache."
+	@echo "Kept: $${XDG_CACHE_HOME:-$$HOME/.cache}/ai-keys (the Vault server, moto) and Go's build cache."

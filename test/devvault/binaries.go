@@ -19,7 +19,7 @@ var ErrMissing = errors.New("not built yet")
 // Find looks for the programs in bin/ of the source tree around the working
 // directory. What is not there is an [ErrMissing] that says how to build it.
 func Find() (Binaries, error) {
-	root, err := sourceTree()
+	root, err := SourceTree()
 	if err != nil {
 		return Binaries{}, err
 	}
@@ -35,8 +35,8 @@ func Find() (Binaries, error) {
 	return b, nil
 }
 
-// sourceTree walks up from the working directory to where the plugin's source is.
-func sourceTree() (string, error) {
+// SourceTree walks up from the working directory to where the plugin's source is.
+func SourceTree() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("finding the source tree: %w", err)

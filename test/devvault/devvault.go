@@ -31,6 +31,7 @@ import (
 
 // Options say how to run a server.
 type Options struct {
+	// Without a Plugin the server has an empty plugin directory.
 	Binaries
 	// Dir is where the server keeps everything. It must exist; the caller removes it.
 	Dir string
@@ -40,6 +41,8 @@ type Options struct {
 	Detached bool
 	// LogLevel is Vault's; empty: info.
 	LogLevel string
+	// Env is more environment for the server, as NAME=value: a proxy, a CA.
+	Env []string
 }
 
 // A Server is a running Vault. It is not safe for concurrent use, other than
@@ -242,7 +245,7 @@ func (s *Server) host() string { return strings.TrimPrefix(s.Addr, "http://") }
 // run starts the process.
 func (s *Server) run() (*Process, error) {
 	args := []string{"server", "-config=" + s.configFile(), "-log-level=" + s.LogLevel}
-	env := s.Environment("")
+	env := append(s.Environment(""), s.Env...)
 	if !s.Persistent {
 		args = append(args, "-dev", "-dev-no-store-token", "-dev-listen-address="+s.host())
 		env = append(env, "VAULT_DEV_ROOT_TOKEN_ID="+s.RootToken) // out of the list of processes

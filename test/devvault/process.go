@@ -20,9 +20,14 @@ type Process struct {
 
 // Spawn starts a child. It ends with its parent, however that ends (on Linux),
 // unless it is detached. An interrupt at the terminal does not reach it: the
-// parent ends it in its own time.
+// parent ends it in its own time. Of the attributes that cmd has already, the
+// credential is kept.
 func Spawn(cmd *exec.Cmd, detached bool) (*Process, error) {
-	cmd.SysProcAttr = attributes(detached)
+	attr := attributes(detached)
+	if cmd.SysProcAttr != nil {
+		attr.Credential = cmd.SysProcAttr.Credential
+	}
+	cmd.SysProcAttr = attr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
 	}
@@ -36,6 +41,9 @@ func Spawn(cmd *exec.Cmd, detached bool) (*Process, error) {
 
 // PID is the child's number.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the child has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
 
 // End sends a signal and waits. What does not end is killed, which is an error.
 // A process that has ended already is none.

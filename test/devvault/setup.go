@@ -20,6 +20,9 @@ const PluginType = "ai-keys"
 
 // placePlugin copies the plugin, so that a build during a run changes nothing.
 func (s *Server) placePlugin() error {
+	if s.Plugin == "" {
+		return nil
+	}
 	binary, err := os.ReadFile(s.Plugin)
 	if err != nil {
 		return fmt.Errorf("reading the plugin: %w", err)
