@@ -1,0 +1,202 @@
+package bootstrap
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/file"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
+)
+
+// A Desired is what the file wants, in the order of an apply.
+type Desired struct {
+	Objects   []*Object
+	Checks    []*Check
+	Ownership Ownership
+	Secrets   []file.Secret
+	Files     []string
+}
+
+// An Ownership says what may be deleted although no file names it any more.
+type Ownership struct {
+	// Prune are kinds, by [Kind.Name].
+	Prune []string
+	// Protect are objects, by [Object.Name], that are never deleted.
+	Protect []string
+}
+
+// Load reads files and folders, and returns what they want. The diagnostics
+// hold every mistake and every warning.
+func Load(paths []string) (*Desired, file.Diagnostics) {
+	doc, diags := file.Load(paths, topBlocks())
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	b := &builder{byName: make(map[string]*Object), brought: make(map[string]bool), diags: diags}
+	for _, n := range doc.Nodes {
+		switch n.Block.Name {
+		case "check":
+			b.checks = append(b.checks, newCheck(n))
+		case "ownership":
+			b.own(n)
+		default:
+			b.add(n, nil)
+		}
+	}
+	for _, o := range b.derived {
+		b.bring(o)
+	}
+	b.settle()
+	slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
+	b.diags = append(b.diags, settleIdentity(b.objects)...)
+	return &Desired{
+		Objects: b.objects, Checks: b.checks, Ownership: b.ownership,
+		Secrets: doc.Secrets, Files: doc.Files,
+	}, b.diags
+}
+
+// A builder makes objects of a document.
+type builder struct {
+	objects   []*Object
+	checks    []*Check
+	ownership Ownership
+	byName    map[string]*Object
+	// derived are taken when the whole file is; brought are those that were.
+	derived []*Object
+	brought map[string]bool
+	diags   file.Diagnostics
+}
+
+// add makes the object of a node, and those of the nodes in it.
+func (b *builder) add(n *file.Node, parent *Object) {
+	kind := kindOf(n)
+	if kind == nil {
+		return // a part of its parent, which has taken it in Prepare
+	}
+	o := &Object{Kind: kind, Parent: parent, Labels: slices.Clone(n.Labels), Values: maps.Clone(n.Values), At: n.At}
+	if kind.Prepare != nil {
+		b.diags = append(b.diags, kind.Prepare(o, n)...)
+	}
+	b.put(o)
+	for _, inner := range n.Nodes {
+		b.add(inner, o)
+	}
+	if kind.Derive != nil {
+		b.derived = append(b.derived, kind.Derive(o)...)
+	}
+}
+
+// bring takes a derived object. What the file says itself counts, wherever it
+// stands there; two that bring the same agree, or it is a mistake.
+func (b *builder) bring(o *Object) {
+	if o.Parent != nil {
+		if known := b.byName[o.Parent.Name()]; known != nil {
+			o.Parent = known
+		}
+	}
+	first, there := b.byName[o.Name()]
+	switch {
+	case !there:
+		b.brought[o.Name()] = true
+	case !b.brought[o.Name()], reflect.DeepEqual(plainValues(first), plainValues(o)):
+		return
+	}
+	b.put(o)
+}
+
+func plainValues(o *Object) map[string]any {
+	out := make(map[string]any, len(o.Values))
+	for name, v := range o.Values {
+		out[name] = v.V
+	}
+	return out
+}
+
+// put takes an object, unless another has its name: Vault's names are often
+// not case-sensitive, so two blocks may be one object.
+func (b *builder) put(o *Object) {
+	name := o.Name()
+	if first, there := b.byName[name]; there {
+		b.diags = append(b.diags, file.Diagnostic{
+			Severity: file.Error, At: o.At,
+			Summary: fmt.Sprintf("%s stands here a second time", name),
+			Detail:  fmt.Sprintf("The first is at %s; one of them has to go.", first.At),
+		})
+		return
+	}
+	b.byName[name] = o
+	b.objects = append(b.objects, o)
+}
+
+func (b *builder) own(n *file.Node) {
+	b.ownership.Prune = append(b.ownership.Prune, texts(n, "prune")...)
+	b.ownership.Protect = append(b.ownership.Protect, texts(n, "protect")...)
+	for _, name := range b.ownership.Prune {
+		if !slices.ContainsFunc(kinds, func(k *Kind) bool { return k.Name == name && k.ListPath != nil }) {
+			b.diags = append(b.diags, file.Diagnostic{
+				Severity: file.Error, At: n.At,
+				Summary: fmt.Sprintf("ownership.prune names %q, which is no kind that can be pruned", name),
+				Detail:  "These are: " + quotedList(prunable()),
+			})
+		}
+	}
+}
+
+// settle checks what can be checked only when everything is known: that what
+// refers to an object of the file finds it, where Vault would not notice.
+func (b *builder) settle() {
+	for _, o := range b.objects {
+		for _, name := range sortedKeys(o.Values) {
+			v := o.Values[name]
+			for _, r := range schema.References(v.V) {
+				b.dangling(v.At, r)
+			}
+		}
+	}
+}
+
+// dangling warns of a reference to what the file does not have: it may still
+// be on the server.
+func (b *builder) dangling(at file.Position, r schema.Reference) {
+	want := ""
+	switch r.Of {
+	case schema.RefAccessor:
+		want = "mount auth/" + r.Name
+		if r.Name == "token" {
+			return
+		}
+	case schema.RefGroup:
+		want = groupKind.Name + " " + r.Name
+	case schema.RefMFAMethod:
+		want = "mfa method"
+		for _, o := range b.objects {
+			if o.Kind.Stage == StageMFA && o.Key() == r.Name {
+				return
+			}
+		}
+	default:
+		return
+	}
+	if _, there := b.byName[want]; there {
+		return
+	}
+	b.diags = append(b.diags, file.Diagnostic{
+		Severity: file.Warning, At: at,
+		Summary: fmt.Sprintf("%s is not in this file", r),
+		Detail:  "It has to be on the server already, or the apply will stop here.",
+	})
+}
+
+// texts is a node's list of strings.
+func texts(n *file.Node, field string) []string {
+	v, ok := n.Value(field)
+	if !ok {
+		return nil
+	}
+	f := schema.Field{Name: field, Type: schema.List}
+	c, _ := f.Canonical(v) // the file was checked against the same type
+	list, _ := c.([]string)
+	return list
+}
