@@ -10,8 +10,11 @@ import (
 // pluginName is the binary's name, and the only file in a server's plugin directory.
 const pluginName = "vault-plugin-secrets-ai-keys"
 
-// Binaries are the programs that a server is made of.
-type Binaries struct{ Vault, Plugin string }
+// bootstrapName is the binary of the program that sets a server up.
+const bootstrapName = "ai-keys-bootstrap"
+
+// Binaries are the programs that a server is made of, and the one that sets it up.
+type Binaries struct{ Vault, Plugin, Bootstrap string }
 
 // ErrMissing says that a program was not built yet.
 var ErrMissing = errors.New("not built yet")
@@ -24,10 +27,11 @@ func Find() (Binaries, error) {
 		return Binaries{}, err
 	}
 	b := Binaries{
-		Vault:  filepath.Join(root, "bin", "vault"),
-		Plugin: filepath.Join(root, "bin", pluginName),
+		Vault:     filepath.Join(root, "bin", "vault"),
+		Plugin:    filepath.Join(root, "bin", pluginName),
+		Bootstrap: filepath.Join(root, "bin", bootstrapName),
 	}
-	for path, target := range map[string]string{b.Vault: "vault", b.Plugin: "build"} {
+	for path, target := range map[string]string{b.Vault: "vault", b.Plugin: "build", b.Bootstrap: "build"} {
 		if _, err := os.Stat(path); err != nil {
 			return Binaries{}, fmt.Errorf("%s is %w: make %s", filepath.Join("bin", filepath.Base(path)), ErrMissing, target)
 		}

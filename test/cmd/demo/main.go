@@ -75,7 +75,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// set starts everything and gives the engine its identity at transit.
+// set starts everything.
 func (s *stage) set(ctx context.Context, p *page, binaries devvault.Binaries) (err error) {
 	p.section("The stage")
 	s.vault, err = devvault.Start(ctx, devvault.Options{Binaries: binaries, Dir: s.dir, Detached: s.keep})
@@ -87,14 +87,10 @@ func (s *stage) set(ctx context.Context, p *page, binaries devvault.Binaries) (e
 		return err
 	}
 	p.done("fake providers; who looks at " + s.fakes.Control + " sees their live keys")
-	if err := s.vault.Prepare(ctx); err != nil {
+	if err := s.placeFile(); err != nil {
 		return err
 	}
-	p.done("the plugin, registered by its SHA-256")
-	if err := s.vault.Mount(ctx, devvault.Engine{Path: "ai-keys"}); err != nil {
-		return err
-	}
-	p.done("transit key ai-keys; the engine's AppRole may use it for three things, and nothing else")
+	p.done("examples/demo/vault.hcl, which says what shall be in that Vault")
 	return nil
 }
 

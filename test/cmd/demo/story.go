@@ -36,7 +36,7 @@ type teller struct {
 func tell(ctx context.Context, p *page, s *stage) error {
 	t := &teller{page: p, stage: s}
 	t.say("\nSecrets are shown by their first characters only.")
-	for _, part := range []func(context.Context){t.static, t.rotation, t.lease, t.leak, t.storage, t.status} {
+	for _, part := range []func(context.Context){t.setup, t.static, t.rotation, t.lease, t.leak, t.drift, t.storage, t.status} {
 		if part(ctx); t.err != nil {
 			return t.err
 		}
@@ -46,17 +46,13 @@ func tell(ctx context.Context, p *page, s *stage) error {
 }
 
 func (t *teller) static(ctx context.Context) {
-	t.section("1. A key that many share")
-	t.secrets = append(t.secrets, t.fakes.OpenAI.AdminKey)
-	t.runWith(ctx, t.fakes.OpenAI.AdminKey, "write", "ai-keys/accounts/openai", "provider=openai", "base_url="+t.fakes.OpenAI.BaseURL, "admin_key=-")
-	t.run(ctx, "write", "ai-keys/roles/app", "account=openai", "type=static",
-		"project_id="+t.fakes.OpenAI.ProjectID, "rotation_period=24h", "grace_period="+grace.String())
+	t.section("2. A key that many share")
 	key := t.read(ctx, "ai-keys/creds/app")
 	t.expect(ctx, "the provider accepts the key", key, http.StatusOK)
 }
 
 func (t *teller) rotation(ctx context.Context) {
-	t.section("2. It is rotated, and nobody notices")
+	t.section("3. It is rotated, and nobody notices")
 	old := t.quietly(ctx, "read", "-field=api_key", "ai-keys/creds/app")
 	t.run(ctx, "write", "-f", "ai-keys/rotate-role/app")
 	fresh := t.read(ctx, "ai-keys/creds/app", "api_key", "version", "ttl")
@@ -68,8 +64,7 @@ func (t *teller) rotation(ctx context.Context) {
 }
 
 func (t *teller) lease(ctx context.Context) {
-	t.section("3. A key of your own, on a lease")
-	t.run(ctx, "write", "ai-keys/roles/ci", "account=openai", "type=dynamic", "project_id="+t.fakes.OpenAI.ProjectID, "ttl=10m")
+	t.section("4. A key of your own, on a lease")
 	key := t.read(ctx, "ai-keys/creds/ci", "lease_id", "lease_duration", "api_key", "key_id", "expires_at")
 	t.expect(ctx, "the provider accepts the key", key, http.StatusOK)
 	t.run(ctx, "lease", "revoke", "-sync", key["lease_id"])
@@ -77,7 +72,7 @@ func (t *teller) lease(ctx context.Context) {
 }
 
 func (t *teller) leak(ctx context.Context) {
-	t.section("4. A key has leaked")
+	t.section("5. A key has leaked")
 	leaked := t.quietly(ctx, "read", "-field=api_key", "ai-keys/creds/app")
 	t.expect(ctx, "whoever found the key of app can use it", leaked, http.StatusOK)
 	t.run(ctx, "write", "-f", "ai-keys/revoke/app")
@@ -88,7 +83,7 @@ func (t *teller) leak(ctx context.Context) {
 }
 
 func (t *teller) storage(ctx context.Context) {
-	t.section("5. What storage holds")
+	t.section("7. What storage holds")
 	t.say("  Behind Vault's own encryption there is a second one, by transit:")
 	uuid := t.quietly(ctx, "read", "-field=uuid", "sys/mounts/ai-keys")["api_key"]
 	if t.err != nil {
@@ -111,25 +106,19 @@ func (t *teller) storage(ctx context.Context) {
 }
 
 func (t *teller) status(ctx context.Context) {
-	t.section("6. How it stands")
+	t.section("8. How it stands")
 	got := t.read(ctx, "ai-keys/status")
 	t.claim("nothing to do", "healthy true", "healthy "+got["healthy"], got["healthy"] == "true")
 }
 
 // run shows a command, runs it, and shows what it answered.
-func (t *teller) run(ctx context.Context, args ...string) { t.runWith(ctx, "", args...) }
-
-// runWith gives the command an input.
-func (t *teller) runWith(ctx context.Context, input string, args ...string) {
+func (t *teller) run(ctx context.Context, args ...string) {
 	if t.err != nil {
 		return
 	}
 	line := "vault " + strings.Join(args, " ")
-	if input != "" {
-		line = `printf %s "$ADMIN_KEY" | ` + line
-	}
 	t.command(line)
-	out, err := t.vaultCLI(ctx, input, args...)
+	out, err := t.vaultCLI(ctx, args...)
 	t.answer(t.masked(out))
 	if err != nil {
 		t.err = &claimError{line, "success", t.masked(out)}
@@ -142,7 +131,7 @@ func (t *teller) refused(ctx context.Context, claim, reason string, args ...stri
 		return
 	}
 	t.command("vault " + strings.Join(args, " "))
-	out, err := t.vaultCLI(ctx, "", args...)
+	out, err := t.vaultCLI(ctx, args...)
 	_, text, _ := strings.Cut(t.masked(out), "occurred:")
 	t.answer(text)
 	t.claim(claim, "a refusal that says "+reason, t.masked(out), err != nil && strings.Contains(out, reason))
@@ -154,7 +143,7 @@ func (t *teller) read(ctx context.Context, path string, only ...string) map[stri
 		return nil
 	}
 	t.command("vault read " + path)
-	out, err := t.vaultCLI(ctx, "", "read", path)
+	out, err := t.vaultCLI(ctx, "read", path)
 	if err != nil {
 		t.err = &claimError{"vault read " + path, "success", t.masked(out)}
 		return nil
@@ -183,7 +172,7 @@ func (t *teller) quietly(ctx context.Context, args ...string) map[string]string 
 	if t.err != nil {
 		return nil
 	}
-	out, err := t.vaultCLI(ctx, "", args...)
+	out, err := t.vaultCLI(ctx, args...)
 	if err != nil {
 		t.err = &claimError{"vault " + strings.Join(args, " "), "success", t.masked(out)}
 	} else if strings.HasPrefix(out, "sk-") {
@@ -192,10 +181,9 @@ func (t *teller) quietly(ctx context.Context, args ...string) map[string]string 
 	return map[string]string{"api_key": out}
 }
 
-func (t *teller) vaultCLI(ctx context.Context, input string, args ...string) (string, error) {
+func (t *teller) vaultCLI(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, t.vault.Vault, args...) //nolint:gosec // the commands of this file
 	cmd.Env = append(t.vault.Environment(t.vault.RootToken), "NO_COLOR=1")
-	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
