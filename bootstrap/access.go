@@ -54,10 +54,10 @@ func Needs(d *Desired) Rights {
 		Access{"sys/auth", []string{"read"}},
 		Access{"auth/token/lookup-self", []string{"read"}},
 		Access{"sys/capabilities-self", []string{"update"}},
-		Access{"sys/mounts/" + recordMount, []string{"create", "update"}},
-		Access{"sys/mounts/" + fingerprintMount, []string{"create", "update"}},
+		Access{"sys/mounts/" + recordMount, []string{"create", "update", "delete"}},
+		Access{"sys/mounts/" + fingerprintMount, []string{"create", "update", "delete"}},
 		Access{recordMount + "/data/*", []string{"create", "read", "update"}},
-		Access{recordMount + "/metadata/*", []string{"delete"}},
+		Access{recordMount + "/metadata/*", []string{"read", "delete", "list"}},
 		Access{slashed(fingerprintMount, "keys", fingerprintKey), []string{"create", "read", "update"}},
 		Access{slashed(fingerprintMount, "hmac", fingerprintKey), []string{"update"}},
 	)
@@ -65,7 +65,7 @@ func Needs(d *Desired) Rights {
 		r.add(o.access()...)
 	}
 	for _, c := range d.Checks {
-		r.add(c.access()...)
+		r.add(c.access(d.Objects)...)
 	}
 	return r
 }

@@ -42,21 +42,29 @@ var aikeysAccountKind = &Kind{
 		Name: "account", Labels: []string{"name"}, Doc: "An organisation's admin access to an AI provider.",
 		Fields: []*schema.Field{
 			{Name: "provider", Required: true, Immutable: true, Doc: "Which provider: openai, azure-openai, anthropic."},
-			{Name: "admin_key", Secrecy: schema.Secret, Doc: "openai, anthropic: admin API key of the organisation."},
-			{Name: "client_secret", Secrecy: schema.Secret, Doc: "azure-openai: client secret of the application."},
+			{Name: "admin_key", Secrecy: schema.Secret, Rotates: true, Doc: "openai, anthropic: admin API key of the organisation."},
+			{Name: "client_secret", Secrecy: schema.Secret, Rotates: true, Doc: "azure-openai: client secret of the application."},
 			{Name: "allowed_roles", Type: schema.Set, Default: []string{"*"}, Doc: "Roles that may use the account; globs are allowed."},
 			{Name: "verify_connection", Type: schema.Bool, Default: true, Doc: "Ask the provider whether it accepts the credential before it is saved."},
 			{Name: "base_url", Normal: trimmedURL, Doc: "The provider's admin API, if not the vendor's own."},
 			{Name: "ca_cert", Normal: trimmed, Doc: "CA certificates (PEM) for base_url, if not the system's."},
 			{Name: "requests_per_second", Type: schema.Any, Check: checkRate, Doc: "Limit of calls to the provider; 0: none."},
+			{Name: "rotation_period", Type: schema.Duration, Doc: "The engine replaces the admin credential this long after the last time; 0: on demand only."},
+			{Name: "rotation_schedule", Normal: trimmed, Doc: `The engine replaces it at these times instead, in UTC, as in "0 3 * * SAT".`},
+			{Name: "rotation_window", Type: schema.Duration, Doc: "How long after each of those times it may still be done; 0: any time."},
 			{Name: "disabled", Type: schema.Bool, Doc: "Serve and mint nothing from this account. Withdrawing goes on."},
 		},
 		Rest: providerRest,
 	},
 	Path:     func(o *Object) string { return slashed(o.MountPath(), "accounts", o.Key()) },
 	ListPath: func(o *Object) string { return slashed(o.MountPath(), "accounts") },
-	Prepare:  prepareAIKeysName, Read: readAIKeysAccount, Review: reviewAIKeysAccount,
-	Write: writeAIKeysAccount, Delete: deleteAIKeysAccount,
+	Prepare:  prepareAIKeysAccount, Read: readAIKeysAccount, Review: reviewAIKeysAccount,
+	Write: writeAIKeysAccount, Delete: deleteAIKeysAccount, Verify: verifyAIKeysAccount,
+	// The engine has replaced the credential: what the file names is of no use
+	// any more, and would be refused or, worse, accepted.
+	Rotated: func(_ context.Context, _ *Session, _ *Object, st *State) (bool, error) {
+		return number(st.Answer["credential_version"]) > 0, nil
+	},
 	Access: func(o *Object) []Access {
 		return []Access{
 			{o.Kind.Path(o), []string{"create", "read", "update", "delete"}},
@@ -76,6 +84,14 @@ func prepareAIKeysName(o *Object, n *file.Node) file.Diagnostics {
 		return mistake(n.At, o.Name()+": the engine does not take this name", "Use up to 64 letters, digits, '-', '_' and '.', beginning and ending with a letter, a digit or '_'.")
 	}
 	return nil
+}
+
+func prepareAIKeysAccount(o *Object, n *file.Node) file.Diagnostics {
+	found := prepareAIKeysName(o, n)
+	if o.has("rotation_period") && o.has("rotation_schedule") {
+		found = append(found, mistake(o.Values["rotation_period"].At, o.Name()+": rotation_period does not go with rotation_schedule", "Keep one of them.")...)
+	}
+	return found
 }
 
 func trimmedURL(v any) any {
@@ -166,7 +182,7 @@ func writeAIKeysAccount(ctx context.Context, s *Session, c *Change) error {
 func reconnects(c *Change) bool {
 	for _, f := range c.Fields {
 		switch f.Field {
-		case "allowed_roles", "requests_per_second", "disabled":
+		case "allowed_roles", "requests_per_second", "disabled", "rotation_period", "rotation_schedule", "rotation_window":
 		default:
 			return true
 		}
@@ -189,6 +205,21 @@ func deleteAIKeysAccount(ctx context.Context, s *Session, o *Object) error {
 				withdrawTime, slashed(o.MountPath(), "keys", o.Key()), err)
 		}
 	}
+}
+
+// verifyAIKeysAccount asks the engine how the admin credential stands.
+func verifyAIKeysAccount(ctx context.Context, s *Session, o *Object) (string, error) {
+	account, err := s.Vault.Read(ctx, o.Kind.Path(o))
+	if err != nil {
+		return "", err
+	}
+	if why := textOf(account, "last_error"); why != "" {
+		return "", fmt.Errorf("the last rotation of its admin credential failed: %s", why)
+	}
+	if last := textOf(account, "last_vault_rotation"); last != "" {
+		return "admin credential rotated at " + last, nil
+	}
+	return "no error", nil
 }
 
 // verifyAIKeys asks the engine how it is.

@@ -17,14 +17,14 @@ type provider struct {
 	answer map[string]any
 }
 
-// readIn reads something in the object's mount; nil if there is nothing, or no
+// readIn reads something in a mount; nil if there is nothing, or no
 // mount yet.
-func (s *Session) readIn(ctx context.Context, o *Object, parts ...string) (map[string]any, error) {
-	m, err := s.MountOf(ctx, o.MountPath())
+func (s *Session) readIn(ctx context.Context, mount string, parts ...string) (map[string]any, error) {
+	m, err := s.MountOf(ctx, mount)
 	if err != nil || m == nil {
 		return nil, err
 	}
-	answer, err := s.Vault.Read(ctx, slashed(append([]string{o.MountPath()}, parts...)...))
+	answer, err := s.Vault.Read(ctx, slashed(append([]string{mount}, parts...)...))
 	if vault.IsAbsentMount(err) {
 		return nil, nil
 	}
@@ -38,7 +38,7 @@ func (s *Session) providerOf(ctx context.Context, o *Object, name string) (*prov
 	if err != nil || m == nil {
 		return nil, err
 	}
-	answer, err := s.readIn(ctx, o, "providers", name)
+	answer, err := s.readIn(ctx, o.MountPath(), "providers", name)
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func defaultGrace(o *Object) int64 {
 func reviewAIKeysRole(ctx context.Context, s *Session, c *Change) error {
 	foreign := map[string][]string{"static": dynamicFields, "dynamic": staticFields}[c.Object.Text("type")]
 	c.Fields = slices.DeleteFunc(c.Fields, func(f FieldChange) bool { return slices.Contains(foreign, f.Field) })
-	account, err := s.readIn(ctx, c.Object, "accounts", c.Object.Text("account"))
+	account, err := s.readIn(ctx, c.Object.MountPath(), "accounts", c.Object.Text("account"))
 	if err != nil || account == nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func writeAIKeysRole(ctx context.Context, s *Session, c *Change) error {
 // verifyAIKeysRole asks the engine how the role stands. It reads no key: that
 // would mint one for a dynamic role.
 func verifyAIKeysRole(ctx context.Context, s *Session, o *Object) (string, error) {
-	status, err := s.readIn(ctx, o, "status", o.Key())
+	status, err := s.readIn(ctx, o.MountPath(), "status", o.Key())
 	switch {
 	case err != nil:
 		return "", err

@@ -103,6 +103,12 @@ func wiringName(o *Object) string {
 	return strings.ToLower(name)
 }
 
+// transitKeyOf is the key that the file wants, and its mount.
+func transitKeyOf(o *Object) (mount, key string) {
+	mount, _ = withoutSlashes(o.Text("mount")).(string)
+	return cmp.Or(mount, "transit"), cmp.Or(o.Text("key"), "ai-keys")
+}
+
 // isWired tells whether the login is made here.
 func isWired(o *Object) bool {
 	refs := schema.References(o.Values["role_id"].V)
@@ -111,7 +117,7 @@ func isWired(o *Object) bool {
 
 // deriveWiring brings the key, and what the login needs.
 func deriveWiring(o *Object) []*Object {
-	mount, key := cmp.Or(o.Text("mount"), "transit"), cmp.Or(o.Text("key"), "ai-keys")
+	mount, key := transitKeyOf(o)
 	if o.Parent == nil || !isWired(o) {
 		return nil
 	}
@@ -119,10 +125,9 @@ func deriveWiring(o *Object) []*Object {
 	transit.Set("type", "transit")
 	role := wiringRole(o)
 	role.Parent.Set("type", "approle")
-	policy := &Object{Kind: policyKind, Labels: []string{wiringName(o)}, At: o.At}
-	policy.Set("document", wiringPolicy(mount, key))
 	return []*Object{
-		policy, transit, {Kind: transitKeyKind, Parent: transit, Labels: []string{key}, Loose: true, At: o.At},
+		newWiringPolicy(o), transit,
+		{Kind: transitKeyKind, Parent: transit, Labels: []string{key}, Loose: true, At: o.At},
 		role.Parent, role,
 	}
 }
@@ -166,15 +171,6 @@ func boundTo(o *Object) []any {
 		return []any{"127.0.0.1/32"}
 	}
 	return []any{"::1/128"}
-}
-
-// wiringPolicy lets the engine use one key, and nothing else.
-func wiringPolicy(mount, key string) string {
-	var b strings.Builder
-	for _, use := range []string{"datakey/plaintext", "decrypt", "rewrap"} {
-		writeRule(&b, slashed(mount, use, key), map[string]any{"capabilities": []string{"update"}})
-	}
-	return b.String()
 }
 
 func aikeysTransitAccess(o *Object) []Access {

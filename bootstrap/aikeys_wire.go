@@ -125,8 +125,7 @@ func writeAIKeysTransit(ctx context.Context, s *Session, c *Change) error {
 		return slices.Contains([]string{"secret_id", "role_id", "auth_mount", "auth_method"}, f.Field)
 	})
 	if !isWired(o) || !rewires {
-		_, err = s.Vault.Write(ctx, o.Kind.Path(o), body)
-		return err
+		return s.writeSettings(ctx, c, body)
 	}
 	nonce := rand.Text()
 	if err := s.keepWiring(ctx, o, Issued{Nonce: nonce, At: time.Now().UTC()}); err != nil { // 1
@@ -137,7 +136,7 @@ func writeAIKeysTransit(ctx context.Context, s *Session, c *Change) error {
 		return err
 	}
 	body["secret_id"] = secretID
-	if _, err := s.Vault.Write(ctx, o.Kind.Path(o), body); err != nil { // 4
+	if err := s.writeSettings(ctx, c, body); err != nil { // 4
 		if !errors.Is(err, vault.ErrUnknownOutcome) {
 			err = errors.Join(err, s.destroySecretID(ctx, wiringSecretID(o), accessor))
 		}
@@ -147,6 +146,32 @@ func writeAIKeysTransit(ctx context.Context, s *Session, c *Change) error {
 		return err
 	}
 	return s.keepWiring(ctx, o, Issued{Accessor: accessor, At: time.Now().UTC()}) // 6
+}
+
+// writeSettings writes the settings. With another key the engine moves its data
+// keys there, and then needs the former one no more. Killed before the policy
+// says so, the next plan finds it too wide.
+func (s *Session) writeSettings(ctx context.Context, c *Change, body map[string]any) error {
+	if _, err := s.Vault.Write(ctx, c.Object.Kind.Path(c.Object), body); err != nil {
+		return err
+	}
+	was, wasKey := textOf(c.State.Answer, "mount"), textOf(c.State.Answer, "key")
+	if !isWired(c.Object) || wasKey == "" {
+		return nil
+	}
+	return s.narrow(ctx, newWiringPolicy(c.Object), wiringPolicy(was, wasKey))
+}
+
+// narrow takes the former key out of the policy, if the policy has it and is
+// otherwise ours: the file may have one of that name.
+func (s *Session) narrow(ctx context.Context, policy *Object, former string) error {
+	now, err := s.Vault.Read(ctx, policy.Kind.Path(policy))
+	only := policy.Text("document")
+	if err != nil || only == former || canonicalPolicy(textOf(now, "policy")) != canonicalPolicy(only+former) {
+		return err
+	}
+	_, err = s.Vault.Write(ctx, policy.Kind.Path(policy), map[string]any{"policy": only})
+	return err
 }
 
 func (s *Session) keepWiring(ctx context.Context, o *Object, is Issued) error {
@@ -183,7 +208,7 @@ func (s *Session) issueToEngine(ctx context.Context, id *Object, nonce string) (
 		return "", "", fmt.Errorf("masking the engine's secret-id: %w", err)
 	}
 	if secretID == "" || accessor == "" {
-		return "", "", errors.New("Vault answers no secret-id")
+		return "", "", errors.New("the answer holds no secret-id")
 	}
 	return secretID, accessor, nil
 }

@@ -23,7 +23,9 @@ const (
 //  1. Every account is disabled, so that nothing new is minted meanwhile. Killed
 //     after it: nothing is served, and the next run goes on.
 //  2. Every account's keys are revoked; the engine goes on by itself from here.
-//  3. The mount goes when the inventory of every account is empty.
+//  3. The inventory of every account is waited for until it is empty.
+//  4. Roles and accounts are deleted, and with them what the engine has made for
+//     them: service accounts, and admin credentials that nobody else knows.
 func withdrawAIKeys(ctx context.Context, s *Session, o *Object) error {
 	accounts, err := s.Vault.List(ctx, o.MountPath()+"/accounts")
 	if vault.IsAbsentMount(err) {
@@ -51,6 +53,25 @@ func withdrawAIKeys(ctx context.Context, s *Session, o *Object) error {
 	}
 	if len(byHand) > 0 {
 		return fmt.Errorf("not unmounted: these keys can be withdrawn by no API. Disable them at their provider by hand, and run this again: %s", strings.Join(byHand, ", "))
+	}
+	return s.emptyAIKeys(ctx, o, accounts)
+}
+
+// emptyAIKeys deletes every role and account.
+func (s *Session) emptyAIKeys(ctx context.Context, o *Object, accounts []string) error {
+	roles, err := s.Vault.List(ctx, o.MountPath()+"/roles")
+	if err != nil {
+		return err
+	}
+	for _, name := range roles {
+		if err := s.Vault.Delete(ctx, slashed(o.MountPath(), "roles", name)); err != nil {
+			return err
+		}
+	}
+	for _, name := range accounts {
+		if err := deleteAIKeysAccount(ctx, s, &Object{Kind: aikeysAccountKind, Parent: o, Labels: []string{name}}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -89,7 +110,9 @@ func (s *Session) awaitWithdrawn(ctx context.Context, o *Object, accounts []stri
 func withdrawAccess(o *Object) []Access {
 	return []Access{
 		{slashed(o.MountPath(), "accounts"), []string{"list"}},
-		{slashed(o.MountPath(), "accounts", "+"), []string{"create", "update"}},
+		{slashed(o.MountPath(), "accounts", "+"), []string{"create", "update", "delete"}},
+		{slashed(o.MountPath(), "roles"), []string{"list"}},
+		{slashed(o.MountPath(), "roles", "+"), []string{"delete"}},
 		{slashed(o.MountPath(), "revoke-account", "+"), []string{"create", "update"}},
 		{slashed(o.MountPath(), "keys", "+"), []string{"list"}},
 	}

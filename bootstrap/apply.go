@@ -21,10 +21,15 @@ type Step struct {
 	Err   error
 }
 
-// A Watcher is told how an apply goes on. Its functions may be nil.
+// A Watcher is told how an apply or a verification goes on. Its functions may
+// be nil.
 type Watcher struct {
 	Step func(Step)
 	Tell func(string)
+	// Plan is told what a verification has compared, before it proves anything;
+	// Proof is told each proof when it has ended.
+	Plan  func(*Plan)
+	Proof func(Proof)
 }
 
 func (w Watcher) step(st Step) {
@@ -154,8 +159,9 @@ func (s *Session) delete(ctx context.Context, o *Object) error {
 	return s.record.drop(ctx, o)
 }
 
-// prepareResend takes back the mark of a rotation before the secret is sent
-// again: should the process die in between, the next apply sends it too.
+// prepareResend takes back the record of a rotation before the secret is sent
+// again. Should the process die in between, a kind that sees the rotation on the
+// server itself goes on withholding, and the operator asks once more.
 func (s *Session) prepareResend(ctx context.Context, c *Change) error {
 	if !s.resends(c.Object) {
 		return nil

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,13 +116,13 @@ func verifyAppRole(ctx context.Context, s *Session, o *Object) (string, error) {
 	answer, err := s.Vault.WithoutToken().Write(ctx, o.within("login"), login)
 	switch {
 	case err != nil && st.Values["secret_id_bound_cidrs"] != nil && refusesAddress(err):
-		return "not tried: logins may come from other addresses only", nil
+		return "", untried("logins may come from other addresses only")
 	case err != nil:
 		return "", fmt.Errorf("logging in: %w", err)
 	case answer.Auth == nil:
 		return "", errors.New("logging in: Vault answers no token")
 	case answer.Auth.MFARequest != "":
-		return "not tried to the end: a login needs a second factor", nil
+		return "", untried("a login needs a second factor")
 	}
 	if err := s.Redactor.Add(answer.Auth.Token); err != nil {
 		return "", fmt.Errorf("masking the token: %w", err)
@@ -130,7 +131,7 @@ func verifyAppRole(ctx context.Context, s *Session, o *Object) (string, error) {
 	if missing := missingPolicies(st, answer.Auth.Policies); len(missing) > 0 {
 		return "", errors.Join(fmt.Errorf("logged in, and the token lacks the policies %s", quotedList(missing)), undone)
 	}
-	return "logged in, had " + strings.Join(answer.Auth.Policies, ", "), undone
+	return "logged in; policies: " + cmp.Or(strings.Join(answer.Auth.Policies, ", "), "none"), undone
 }
 
 // proofSecretID issues a secret-id within the limits of the role.

@@ -144,7 +144,7 @@ func prepareAudit(o *Object, n *file.Node) file.Diagnostics {
 		case f == nil || !strings.HasPrefix(f.ReadAs, optionPrefix):
 			wrong(all.At, fmt.Sprintf("%q is no option of this type", name), "These are: "+quotedList(auditOptions(o))+".")
 		case twice:
-			wrong(all.At, fmt.Sprintf("%s is given twice", name), "Keep it in options or beside them.")
+			wrong(all.At, name+" is given twice", "Keep it in options or beside them.")
 		default:
 			o.Values[name] = file.Value{V: options[name], At: all.At}
 			if c, err := f.Canonical(options[name]); err != nil || f.Check != nil && f.Check(c) != nil {

@@ -50,11 +50,10 @@ var awsRootKind = &Kind{
 	},
 }
 
-// awsRotated: the server has another access key than the file. That the key was
-// rotated is one reason; that the file has a new one is another. Where the
-// secret that belongs to it is the one that was sent last, or nothing is known
-// of it, the file's key is the older: it is gone in AWS, and sending it would
-// shut Vault out.
+// awsRotated: the server has another access key than the file, and the file's
+// is the older: its secret is the one that was sent last, or nothing is known of
+// it. That key may be gone in AWS, and sending it would shut Vault out. Where the
+// secret is another one than was sent, the file has a new key.
 func awsRotated(ctx context.Context, s *Session, o *Object, st *State) (bool, error) {
 	v, set := o.Value("access_key")
 	if !set || !wantsRotation(o) {
@@ -64,8 +63,15 @@ func awsRotated(ctx context.Context, s *Session, o *Object, st *State) (bool, er
 	if err != nil || len(unknown) == 0 && schema.Equal(key, st.Values["access_key"]) {
 		return false, err
 	}
-	same, err := s.sourceIsAsSent(ctx, o, "secret_key")
-	return same != sourceChanged, err
+	e, err := s.Entry(ctx, o)
+	if err != nil || e.Fingerprints["secret_key"] == "" {
+		return err == nil, err
+	}
+	if len(unknown) > 0 {
+		return false, nil
+	}
+	source, err := s.sourceIsAsSent(ctx, o, "secret_key")
+	return source == sourceSame, err
 }
 
 var awsLeaseKind = &Kind{
@@ -141,4 +147,3 @@ var awsStaticRoleKind = &Kind{
 		return nil
 	},
 }
-

@@ -102,14 +102,23 @@ func (s *Session) difference(ctx context.Context, o *Object, f *schema.Field, st
 	if st.Exists && hasSecretRef(unknown) {
 		return nil, true, nil
 	}
-	if st.Exists && len(unknown) == 0 && schema.Equal(want, have) || !st.Exists && want == nil {
+	if !st.Exists {
+		have, err = f.Canonical(f.Default)
+		if err != nil {
+			return nil, false, fmt.Errorf("%s: the default of %s: %w", o.Name(), f.Name, err)
+		}
+	}
+	if len(unknown) == 0 && schema.Equal(want, have) && (st.Exists || want == nil) {
 		return nil, false, nil
 	}
-	d := &FieldChange{Field: f.Name, Old: have, New: want, Immutable: st.Exists && f.Immutable}
+	if !st.Exists {
+		have = nil
+	}
+	d := &FieldChange{Field: f.Name, Old: have, New: f.Plain(want), Immutable: st.Exists && f.Immutable}
 	if schema.HasSecret(raw) {
 		d.New = raw
 		if d.Old != nil {
-			d.Old = "(another value)"
+			d.Old = anotherValue
 		}
 	}
 	if st.Exists && f.OneWay != nil && schema.Equal(have, f.OneWay) {
@@ -130,8 +139,12 @@ func leftOut(f *schema.Field, st *State) *FieldChange {
 	if err != nil || schema.Equal(want, st.Values[f.Name]) {
 		return nil
 	}
+	old := st.Values[f.Name]
+	if f.Secrecy == schema.Sensitive { // it may be a secret that the file once had
+		old = anotherValue
+	}
 	return &FieldChange{
-		Field: f.Name, Old: st.Values[f.Name], New: want, Immutable: f.Immutable,
+		Field: f.Name, Old: old, New: f.Plain(want), Immutable: f.Immutable,
 		Why: "not in the file: back to Vault's default",
 	}
 }

@@ -29,7 +29,7 @@ func content(t *testing.T, path string) string {
 func TestDelivery(t *testing.T) {
 	t.Parallel()
 	to := written(t, "ci.wrap", "hvs.old\n")
-	if err := os.Chmod(to, 0o644); err != nil { //nolint:gosec // as somebody may have left it
+	if err := os.Chmod(to, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	leftover := filepath.Join(filepath.Dir(to), ".ci.wrap.ai-keys-bootstrap")

@@ -22,18 +22,15 @@ type Desired struct {
 // An Ownership says what may be deleted although no file names it any more.
 type Ownership struct {
 	// Prune are kinds, by [Kind.Name].
-	Prune []string
+	Prune []string `json:"prune,omitempty"`
 	// Protect are objects, by [Object.Name], that are never deleted.
-	Protect []string
+	Protect []string `json:"protect,omitempty"`
 }
 
 // Load reads files and folders, and returns what they want. The diagnostics
 // hold every mistake and every warning.
 func Load(paths []string) (*Desired, file.Diagnostics) {
 	doc, diags := file.Load(paths, topBlocks())
-	if diags.HasErrors() {
-		return nil, diags
-	}
 	b := &builder{byName: make(map[string]*Object), brought: make(map[string]bool), diags: diags}
 	for _, n := range doc.Nodes {
 		switch n.Block.Name {
@@ -45,12 +42,16 @@ func Load(paths []string) (*Desired, file.Diagnostics) {
 			b.add(n, nil)
 		}
 	}
+	if b.diags.HasErrors() { // what depends on the whole would be in doubt
+		return nil, b.diags
+	}
 	for _, o := range b.derived {
 		b.bring(o)
 	}
 	b.settle()
 	slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
 	b.diags = append(b.diags, settleIdentity(b.objects)...)
+	b.diags = append(b.diags, settleChecks(b.checks, b.objects)...)
 	return &Desired{
 		Objects: b.objects, Checks: b.checks, Ownership: b.ownership,
 		Secrets: doc.Secrets, Files: doc.Files,
@@ -76,14 +77,14 @@ func (b *builder) add(n *file.Node, parent *Object) {
 		return // a part of its parent, which has taken it in Prepare
 	}
 	o := &Object{Kind: kind, Parent: parent, Labels: slices.Clone(n.Labels), Values: maps.Clone(n.Values), At: n.At}
-	if kind.Prepare != nil {
+	if kind.Prepare != nil && !n.Wrong {
 		b.diags = append(b.diags, kind.Prepare(o, n)...)
 	}
 	b.put(o)
 	for _, inner := range n.Nodes {
 		b.add(inner, o)
 	}
-	if kind.Derive != nil {
+	if kind.Derive != nil && !n.Wrong {
 		b.derived = append(b.derived, kind.Derive(o)...)
 	}
 }

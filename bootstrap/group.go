@@ -83,33 +83,6 @@ func prepareGroup(o *Object, n *file.Node) file.Diagnostics {
 // aliased is set for a group whose alias is in the file. It is no field.
 const aliased = "(aliased)"
 
-// texts is what the file sets for a field, as a list of strings.
-func (o *Object) texts(field string) []string {
-	f := schema.Field{Name: field, Type: schema.Set}
-	c, _ := f.Canonical(o.Values[field].V) // checked when the file was read
-	list, _ := c.([]string)
-	return list
-}
-
-// refer adds references to what a field names to a field of ids.
-func (o *Object) refer(ids, names string, of schema.RefKind) {
-	if !o.has(names) {
-		return
-	}
-	at := o.Values[names].At
-	var all []any
-	for _, id := range o.texts(ids) {
-		all = append(all, id)
-	}
-	for _, name := range o.texts(names) {
-		if of == schema.RefGroup {
-			name = strings.ToLower(name) // as in [Object.Name] of the group
-		}
-		all = append(all, schema.Reference{Of: of, Name: name}.Token())
-	}
-	o.Values[ids] = file.Value{V: all, At: at}
-}
-
 // readGroup leaves the members of an external group out: logins change them.
 func readGroup(ctx context.Context, s *Session, o *Object) (*State, error) {
 	st, err := s.ReadAt(ctx, o, groupPath(o))
@@ -171,25 +144,6 @@ func groupAccess(o *Object) []Access {
 	return append(out, referred(o)...)
 }
 
-// referred are the rights to look up what an object refers to.
-func referred(o *Object) []Access {
-	var out []Access
-	for _, field := range sortedKeys(o.Values) {
-		for _, r := range schema.References(o.Values[field].V) {
-			switch r.Of {
-			case schema.RefGroup:
-				out = append(out, Access{slashed(groupList, r.Name), []string{"read"}})
-			case schema.RefEntity:
-				out = append(out, Access{slashed("identity/entity/name", r.Name), []string{"read"}})
-			case schema.RefMFAMethod:
-				out = append(out, Access{mfaList, []string{"list"}})
-			case schema.RefSecret, schema.RefAccessor, schema.RefRoleID:
-			}
-		}
-	}
-	return out
-}
-
 const aliasPath = "identity/group-alias"
 
 var groupAliasKind = &Kind{
@@ -223,12 +177,6 @@ func prepareGroupAlias(o *Object, n *file.Node) file.Diagnostics {
 		return mistake(n.At, "the alias does not say of which auth method", `Write mount = "okta", with the path of the auth method.`)
 	}
 	return nil
-}
-
-// accessorOf refers to the accessor of the auth mount at a path.
-func accessorOf(path string) string {
-	path = strings.Trim(strings.TrimPrefix(strings.Trim(path, "/"), "auth/"), "/")
-	return schema.Reference{Of: schema.RefAccessor, Name: path}.Token()
 }
 
 func readGroupAlias(ctx context.Context, s *Session, o *Object) (*State, error) {

@@ -20,11 +20,11 @@ func settleIdentity(objects []*Object) file.Diagnostics {
 		methods = make(map[string]*Object)
 	)
 	for i, o := range objects {
-		switch o.Kind.Stage {
-		case StageGroup:
+		switch o.Kind {
+		case groupKind:
 			places = append(places, i)
 			groups[o.Key()] = o
-		case StageMFA:
+		case mfaKind:
 			if first, there := methods[o.Key()]; there {
 				diags = append(diags, mistake(o.At, fmt.Sprintf("two MFA methods are called %q", o.Key()),
 					fmt.Sprintf("Vault would turn the first, at %s, into the second: their names have to differ, also where their types do.", first.At))...)
@@ -72,4 +72,56 @@ func inner(objects []*Object, places []int, groups map[string]*Object) ([]*Objec
 		visit(objects[place])
 	}
 	return out, diags
+}
+
+// texts is what the file sets for a field, as a list of strings.
+func (o *Object) texts(field string) []string {
+	f := schema.Field{Name: field, Type: schema.Set}
+	c, _ := f.Canonical(o.Values[field].V) // checked when the file was read
+	list, _ := c.([]string)
+	return list
+}
+
+// refer adds references to what a field names to a field of ids.
+func (o *Object) refer(ids, names string, of schema.RefKind) {
+	if !o.has(names) {
+		return
+	}
+	at := o.Values[names].At
+	var all []any
+	for _, id := range o.texts(ids) {
+		all = append(all, id)
+	}
+	for _, name := range o.texts(names) {
+		if of == schema.RefGroup {
+			name = strings.ToLower(name) // as in [Object.Name] of the group
+		}
+		all = append(all, schema.Reference{Of: of, Name: name}.Token())
+	}
+	o.Values[ids] = file.Value{V: all, At: at}
+}
+
+// referred are the rights to look up what an object refers to.
+func referred(o *Object) []Access {
+	var out []Access
+	for _, field := range sortedKeys(o.Values) {
+		for _, r := range schema.References(o.Values[field].V) {
+			switch r.Of {
+			case schema.RefGroup:
+				out = append(out, Access{slashed(groupList, r.Name), []string{"read"}})
+			case schema.RefEntity:
+				out = append(out, Access{slashed("identity/entity/name", r.Name), []string{"read"}})
+			case schema.RefMFAMethod:
+				out = append(out, Access{mfaList, []string{"list"}})
+			case schema.RefSecret, schema.RefAccessor, schema.RefRoleID:
+			}
+		}
+	}
+	return out
+}
+
+// accessorOf refers to the accessor of the auth mount at a path.
+func accessorOf(path string) string {
+	path = strings.Trim(strings.TrimPrefix(strings.Trim(path, "/"), "auth/"), "/")
+	return schema.Reference{Of: schema.RefAccessor, Name: path}.Token()
 }

@@ -38,7 +38,7 @@ func TestMembersComeFirst(t *testing.T) {
 	for _, o := range objects {
 		names = append(names, o.Key())
 	}
-	if want := []string{"guests", "q", "models", "search", "teams", "all"}; !slices.Equal(names, want) {
+	if want := []string{"models", "q", "search", "teams", "guests", "all"}; !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
 	}
 }
@@ -60,7 +60,7 @@ func TestAccessorsInATemplate(t *testing.T) {
 	for template, want := range map[string][]string{
 		"":                         nil,
 		"{{identity.entity.name}}": nil,
-		"{{identity.entity.aliases.auth_okta_1a2b.name}}":                                                                                           {"auth_okta_1a2b"},
+		"{{identity.entity.aliases.auth_okta_1a2b.name}}": {"auth_okta_1a2b"},
 		"{{ identity.entity.aliases.auth_ai-keys_1.metadata.login }}-{{identity.entity.aliases.b.name}}{{identity.entity.aliases.auth_ai-keys_1.name}}": {"auth_ai-keys_1", "b"},
 	} {
 		if got := accessorsIn(template); !slices.Equal(got, want) {

@@ -24,7 +24,7 @@ var kinds = []*Kind{
 	approleRoleKind, secretIDKind,
 	groupKind, groupAliasKind,
 	mfaKind, enforcementKind,
-	aikeysConfigKind, aikeysTransitKind, aikeysAccountKind, aikeysRoleKind,
+	aikeysConfigKind, wiringPolicyKind, aikeysTransitKind, aikeysAccountKind, aikeysRoleKind,
 }
 
 // mountTypes and authTypes are what may stand in a mount of that type. The

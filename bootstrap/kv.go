@@ -2,15 +2,11 @@ package bootstrap
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/file"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
-	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/vault"
 )
 
 // kvSettings are those of a mount of version 2, and of one entry in it.
@@ -232,9 +228,6 @@ func readKVData(ctx context.Context, s *Session, o *Object) (*State, error) {
 	return st, nil
 }
 
-// anotherValue stands for a value of the server's that is not shown.
-const anotherValue = "(another value)"
-
 // kvWanted are the file's values; those whose secrets are not there are
 // references still.
 func (s *Session) kvWanted(ctx context.Context, o *Object) (map[string]any, error) {
@@ -255,18 +248,6 @@ func canonicalValues(values map[string]any) any {
 	f := schema.Field{Type: schema.Any}
 	c, _ := f.Canonical(values) // takes anything
 	return c
-}
-
-// plainlyPublic tells whether a value of the server's can be shown under a name
-// that does not sound secret: a short text without a password in it, a number.
-func plainlyPublic(v any) bool {
-	switch v := v.(type) {
-	case string:
-		return len(v) <= 80 && !strings.ContainsAny(v, "\n@")
-	case map[string]any, []any:
-		return false
-	}
-	return true
 }
 
 // reviewKVData says which values differ, in place of the two whole entries.
@@ -303,102 +284,4 @@ func reviewKVData(ctx context.Context, s *Session, c *Change) error {
 	}
 	c.Fields = slices.Concat(c.Fields[:i:i], fields, c.Fields[i+1:])
 	return nil
-}
-
-// writeKVData reads the entry again, so that nothing is lost that came in
-// between: the write says which version it replaces.
-func writeKVData(ctx context.Context, s *Session, c *Change) error {
-	o := c.Object
-	e, err := s.kvEntry(ctx, o)
-	if err != nil {
-		return err
-	}
-	// First, because delete_version_after counts from the write of the data.
-	if err := s.writeKVMeta(ctx, c, e); err != nil {
-		return err
-	}
-	f, _ := o.block().Field("values")
-	sent, err := s.Sent(ctx, o, f, o.Values["values"].V)
-	if err != nil {
-		return err
-	}
-	values, _ := sent.(map[string]any)
-	if values == nil {
-		values = make(map[string]any)
-	}
-	switch {
-	case e.there && o.kvMode() == kvCreate:
-		return nil
-	case e.there && o.kvMode() == kvMerge:
-		merged := maps.Clone(e.values)
-		maps.Copy(merged, values)
-		values = merged
-	}
-	if e.there && schema.Equal(canonicalValues(values), canonicalValues(e.values)) {
-		return nil // an equal write would make a new version
-	}
-	return s.putKV(ctx, o, e, values)
-}
-
-// putKV writes an entry in place of the version that was read.
-func (s *Session) putKV(ctx context.Context, o *Object, e *kvEntry, values map[string]any) error {
-	path := kvPath(o, e.version, "data")
-	if e.version != "2" {
-		_, err := s.Vault.Write(ctx, path, values)
-		return err
-	}
-	_, err := s.Vault.Write(ctx, path, map[string]any{"data": values, "options": map[string]any{"cas": e.current}})
-	if vault.StatusOf(err) == 400 && strings.Contains(err.Error(), "check-and-set") {
-		return fmt.Errorf("somebody else has just written %s, so it was left alone: plan again: %w", path, err)
-	}
-	return err
-}
-
-// writeKVMeta writes what the file sets of the metadata, if it differs.
-func (s *Session) writeKVMeta(ctx context.Context, c *Change, e *kvEntry) error {
-	changed := c.Action == Create
-	for _, f := range c.Fields {
-		changed = changed || slices.Contains(kvMetaFields, f.Field)
-	}
-	body := make(map[string]any)
-	for _, name := range kvMetaFields {
-		v, set := c.Object.Value(name)
-		if !set {
-			continue
-		}
-		f, _ := c.Object.block().Field(name)
-		sent, err := s.Sent(ctx, c.Object, f, v)
-		if err != nil {
-			return err
-		}
-		body[name] = sent
-	}
-	if !changed || len(body) == 0 {
-		return nil
-	}
-	if e.version != "2" {
-		return errors.New("a kv of version 1 keeps no metadata: vault kv enable-versioning " + c.Object.MountPath())
-	}
-	_, err := s.Vault.Write(ctx, kvPath(c.Object, e.version, "metadata"), body)
-	return err
-}
-
-// deleteKVData deletes the latest version, or takes out what the file named.
-func deleteKVData(ctx context.Context, s *Session, o *Object) error {
-	e, err := s.kvEntry(ctx, o)
-	if err != nil || !e.there {
-		return err
-	}
-	if o.kvMode() == kvMerge {
-		named, _ := o.Values["values"].V.(map[string]any)
-		rest := maps.Clone(e.values)
-		maps.DeleteFunc(rest, func(name string, _ any) bool { _, ours := named[name]; return ours })
-		if len(rest) == len(e.values) {
-			return nil
-		}
-		if len(rest) > 0 {
-			return s.putKV(ctx, o, e, rest)
-		}
-	}
-	return s.Vault.Delete(ctx, kvPath(o, e.version, "data"))
 }

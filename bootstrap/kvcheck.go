@@ -34,11 +34,11 @@ func prepareKVData(o *Object, n *file.Node) file.Diagnostics {
 	}
 	var diags file.Diagnostics
 	for _, found := range literalSecrets(values, "", texts(n, "public")) {
-		diags = append(diags, mistake(given.At, fmt.Sprintf("a literal secret in values: %s", found),
+		diags = append(diags, mistake(given.At, "a literal secret in values: "+found,
 			fmt.Sprintf("Declare a secret block and write secret.<name> here; if it is no secret: public = [%q].", found))...)
 	}
 	for _, found := range hugeNumbers(values, "") {
-		diags = append(diags, mistake(given.At, fmt.Sprintf("the number %s in values has too many digits", found),
+		diags = append(diags, mistake(given.At, "the number "+found+" in values has too many digits",
 			"Vault would keep another one: write it in quotes.")...)
 	}
 	if o.fileVersion() == "2" {
@@ -109,6 +109,21 @@ func isPublic(o *Object, name string) bool {
 	return slices.Contains(public, name)
 }
 
+// anotherValue stands for a value of the server's that is not shown.
+const anotherValue = "(another value)"
+
+// plainlyPublic tells whether a value of the server's can be shown under a name
+// that does not sound secret: a short text without a password in it, a number.
+func plainlyPublic(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return len(v) <= 80 && !strings.ContainsAny(v, "\n@")
+	case map[string]any, []any:
+		return false
+	}
+	return true
+}
+
 var (
 	secretWords = []string{
 		"password", "passwords", "passwd", "passphrase", "pass", "pwd", "pw",
@@ -140,6 +155,8 @@ func soundsSecret(name string) bool {
 		before = w[len(w)-2]
 	}
 	switch {
+	case before == "max" || before == "min" || before == "total":
+		return false // a number of tokens
 	case slices.Contains(secretWords, last):
 		return true
 	case last == "key" || last == "keys":

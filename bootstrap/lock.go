@@ -88,7 +88,7 @@ func (s *Session) acquire(ctx context.Context, me Process, tell func(string)) (i
 			if vault.StatusOf(err) != 400 {
 				return 0, err
 			}
-			continue // somebody else was faster
+			// Somebody else was faster.
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return 0, err
@@ -135,9 +135,12 @@ func (s *Session) holder(ctx context.Context) (Holder, int64, error) {
 		return Holder{}, 0, fmt.Errorf("looking at the lock: %w", err)
 	}
 	data, ok := answer["data"].(map[string]any)
-	if !ok {
-		meta, _ := answer["metadata"].(map[string]any)
-		return Holder{Free: true}, number(meta["version"]), nil
+	if !ok { // there never was one, or somebody deleted its latest version
+		meta, err := s.Vault.Read(ctx, recordMount+"/metadata/lock")
+		if err != nil {
+			return Holder{}, 0, fmt.Errorf("looking at the lock: %w", err)
+		}
+		return Holder{Free: true}, number(meta["current_version"]), nil
 	}
 	var h Holder
 	text, err := json.Marshal(data)

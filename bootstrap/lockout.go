@@ -12,7 +12,9 @@ import (
 // An enforcement that falls on the operator's own login may be the last thing
 // that they ever write: their token ends, and the next login wants a second
 // factor that nobody has tried yet. So it takes a word of theirs. A token that
-// no login made (a root token, a child of one) is not concerned.
+// no login made (a root token, a child of one) is not concerned. What only the
+// next login will bring, as the membership in an external group that has just
+// been made, cannot be seen.
 
 const entityByID = "identity/entity/id"
 

@@ -64,11 +64,14 @@ func (s *Session) Plan(ctx context.Context, d *Desired) (*Plan, error) {
 	if err := s.compareSecrets(ctx, changes); err != nil {
 		return nil, err
 	}
+	for i, c := range changes {
+		errs[i] = s.review(ctx, c)
+	}
+	if err := denied("this plan", errs); err != nil {
+		return nil, err
+	}
 	p := &Plan{}
 	for _, c := range changes {
-		if err := s.review(ctx, c); err != nil {
-			return nil, err
-		}
 		if c.Action == None && len(c.Notes)+len(c.Unchecked) == 0 {
 			p.Same++
 			continue
@@ -159,7 +162,13 @@ func (s *Session) compareSecrets(ctx context.Context, changes []*Change) error {
 	for _, c := range changes {
 		for _, f := range c.Object.fields() {
 			v, set := c.Object.Value(f.Name)
-			if f.Secrecy != schema.Secret || f.Local || !set || slices.Contains(c.Withheld, f.Name) {
+			if f.Secrecy != schema.Secret || f.Local || slices.Contains(c.Withheld, f.Name) {
+				continue
+			}
+			if !set {
+				if err := s.takenOut(ctx, c, f); err != nil {
+					return err
+				}
 				continue
 			}
 			m, err := s.sampleOf(ctx, c, f, v)
@@ -185,6 +194,19 @@ func (s *Session) compareSecrets(ctx context.Context, changes []*Change) error {
 		}
 	}
 	return nil
+}
+
+// takenOut notices a secret that was sent once and stands in the file no more:
+// it would stay in force.
+func (s *Session) takenOut(ctx context.Context, c *Change, f *schema.Field) error {
+	if !c.State.Exists || c.Object.Loose {
+		return nil
+	}
+	e, err := s.Entry(ctx, c.Object)
+	if err == nil && e.Fingerprints[f.Name] != "" {
+		c.Fields = append(c.Fields, FieldChange{Field: f.Name, Old: "(what was sent before)", Why: "not in the file any more"})
+	}
+	return err
 }
 
 // sampleOf decides what can be said of a secret without its fingerprint.

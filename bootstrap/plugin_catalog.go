@@ -96,11 +96,7 @@ func reviewPlugin(ctx context.Context, s *Session, c *Change) error {
 			Field: "unversioned", Old: sum, Why: "an entry without a version, which new mounts would take before this one: it will be removed",
 		})
 	}
-	e, err := s.Entry(ctx, c.Object)
-	if err == nil && c.State.Exists && c.Object.Values["env"].V == nil && e.Fingerprints["env"] != "" {
-		c.Fields = append(c.Fields, FieldChange{Field: "env", Old: "(what was sent before)", Why: "not in the file any more"})
-	}
-	return err
+	return nil
 }
 
 // writePlugin registers the plugin and pins it, in an order in which no mount
@@ -117,7 +113,7 @@ func writePlugin(ctx context.Context, s *Session, c *Change) error {
 	}
 	version, there := o.meant(entries)
 	if !there {
-		return fmt.Errorf("Vault started the program and found no plugin of type %s in it", o.Labels[0])
+		return fmt.Errorf("the server has started the program and found no plugin of type %s in it", o.Labels[0])
 	}
 	pinned, err := s.pin(ctx, o)
 	if err != nil {
@@ -139,17 +135,7 @@ func writePlugin(ctx context.Context, s *Session, c *Change) error {
 			return err
 		}
 	}
-	return s.forgetEnv(ctx, o)
-}
-
-// forgetEnv drops the fingerprint of an environment that the entry no longer has.
-func (s *Session) forgetEnv(ctx context.Context, o *Object) error {
-	e, err := s.Entry(ctx, o)
-	if err != nil || o.Values["env"].V != nil || e.Fingerprints["env"] == "" {
-		return err
-	}
-	e.Fingerprints = nil
-	return s.Keep(ctx, o, e)
+	return nil
 }
 
 // register has Vault start the program, and keep what it is.

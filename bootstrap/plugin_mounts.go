@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -123,7 +124,7 @@ func writePluginMounts(ctx context.Context, s *Session, c *Change) error {
 	}
 	version, there := plugin.meant(entries)
 	if !there {
-		return fmt.Errorf("the plugin is not in the catalog")
+		return errors.New("the plugin is not in the catalog")
 	}
 	var paths []string
 	for _, path := range sortedKeys(c.State.Answer) {
@@ -162,7 +163,7 @@ func (s *Session) confirmRunning(ctx context.Context, plugin *Object, version st
 	for _, path := range sortedKeys(mounts) {
 		m, _ := mounts[path].(map[string]any)
 		if why := outdated(plugin, m, version, true); why != "" {
-			return fmt.Errorf("Vault has reloaded %s, and %s (%s): unmount it and mount it again if that does not change", path, why, runs(m))
+			return fmt.Errorf("the server has reloaded %s, and %s (%s): unmount it and mount it again if that does not change", path, why, runs(m))
 		}
 	}
 	return nil

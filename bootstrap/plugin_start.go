@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,6 +16,8 @@ import (
 // it starts the program, sees that the program says another one, and keeps
 // nothing: so one learns whether it can be started at all.
 const asking = "v0.0.0-ai-keys-bootstrap-asks"
+
+var reported = regexp.MustCompile(`reported version \(([^)]*)\)`)
 
 // readyPlugin has Vault start the program, without registering it.
 func readyPlugin(ctx context.Context, s *Session, c *Change) error {
@@ -30,10 +33,14 @@ func readyPlugin(ctx context.Context, s *Session, c *Change) error {
 	if err == nil { // it says no version, so Vault took this one for it
 		return s.deleteEntry(ctx, c.Object, asking)
 	}
-	if says(err, "did not match requested version") {
-		return nil
+	if !says(err, "did not match requested version") {
+		return cannotStart(c.Object, err)
 	}
-	return cannotStart(c.Object, err)
+	want, _ := pluginVersion(c.Object.Text("version")).(string)
+	if said := reported.FindStringSubmatch(err.Error()); c.Object.Text("version") != "" && said != nil && said[1] != want {
+		return fmt.Errorf("the program says that it is version %s, and the file says %s: correct version, or leave it out to take what the program says", said[1], want)
+	}
+	return nil
 }
 
 // untypedPath registers a plugin without saying its type. Vault then has to
@@ -73,10 +80,10 @@ func cannotStart(o *Object, err error) error {
 		return fmt.Errorf("the file %s in the server's plugin_directory is another program: its SHA-256 is not %s. Put the right one there, or correct sha256: %w", command, sum, err)
 	case says(err, "no such file or directory"):
 		return fmt.Errorf("there is no file %s in the server's plugin_directory. Put the program with the SHA-256 %s there: %w", command, sum, err)
-	case says(err, "plugin directory is not configured"), says(err, "could not set plugin, plugin directory is not configured"):
+	case says(err, "plugin directory is not configured"):
 		return fmt.Errorf("the server has no plugin_directory: set it in Vault's configuration, and put %s there: %w", command, err)
 	case says(err, "version mismatch"):
-		return fmt.Errorf("the program says another version than the file; leave version out to take what it says: %w", err)
+		return fmt.Errorf("the program says another version than the file: %w", err)
 	case vault.StatusOf(err) == 0 || vault.StatusOf(err) == 403:
 		return err
 	}

@@ -89,4 +89,3 @@ func writeQuota(ctx context.Context, s *Session, c *Change) error {
 	}
 	return s.write(ctx, c)
 }
-

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -260,23 +261,31 @@ func (s *Session) keepFingerprints(ctx context.Context, c *Change) error {
 			samples = append(samples, sample{c.Object, f.Name, v})
 		}
 	}
-	if len(samples) == 0 {
-		return nil
-	}
-	if err := s.mountFingerprints(ctx); err != nil {
+	e, err := s.Entry(ctx, c.Object)
+	if err != nil || len(samples) == 0 && len(e.Fingerprints) == 0 {
 		return err
+	}
+	if len(samples) > 0 {
+		if err := s.mountFingerprints(ctx); err != nil {
+			return err
+		}
 	}
 	prints, err := s.fingerprints(ctx, samples)
 	if err != nil {
 		return err
 	}
-	e, err := s.Entry(ctx, c.Object)
-	if err != nil {
-		return err
-	}
-	e.Fingerprints = make(map[string]string, len(samples))
+	kept := make(map[string]string, len(samples))
 	for i, m := range samples {
-		e.Fingerprints[m.field] = prints[i]
+		kept[m.field] = prints[i]
 	}
+	for _, field := range c.Withheld { // not sent, so what was sent before still counts
+		if print := e.Fingerprints[field]; print != "" {
+			kept[field] = print
+		}
+	}
+	if maps.Equal(kept, e.Fingerprints) {
+		return nil
+	}
+	e.Fingerprints = kept
 	return s.Keep(ctx, c.Object, e)
 }

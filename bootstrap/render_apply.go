@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // line what became of it.
 func (p *Printer) Step(st Step) {
 	if !st.Ended {
-		count := fmt.Sprintf("[%*d/%d]", len(fmt.Sprint(st.Of)), st.Number, st.Of)
+		count := fmt.Sprintf("[%*d/%d]", len(strconv.Itoa(st.Of)), st.Number, st.Of)
 		p.write(p.paint(dim, count) + " " + visible(st.Change.Object.Name()) + p.symbols(" … "))
 		return
 	}

@@ -127,7 +127,7 @@ func TestAPlanFitsItsTerminal(t *testing.T) {
 	if !strings.Contains(plain.String(), "lamp-24") || !strings.Contains(plain.String(), "mount  secret") {
 		t.Error("not everything is listed that was asked for")
 	}
-	for _, line := range strings.Split(plain.String(), "\n") {
+	for line := range strings.SplitSeq(plain.String(), "\n") {
 		if columns(line) > 80 && !strings.HasPrefix(line, "Plan:") {
 			t.Errorf("a line of %d columns: %s", columns(line), line)
 		}

@@ -87,9 +87,10 @@ func readRotation(ctx context.Context, s *Session, o *Object) (*State, error) {
 	if e.Rotation != nil {
 		return &State{Exists: e.Rotation.Done}, nil
 	}
-	if !o.Parent.isAWS() {
+	if !o.Parent.isAWS() || e.Fingerprints != nil {
 		return absent, nil
 	}
+	// Nothing is recorded: only the access key can tell.
 	rotated, err := awsRotated(ctx, s, o.Parent, st)
 	return &State{Exists: rotated}, err
 }
@@ -126,7 +127,7 @@ func writeRotation(ctx context.Context, s *Session, c *Change) error {
 	}
 	if !parent.isAWS() {
 		if err := markRotated(ctx, s, parent); err != nil {
-			return err
+			return s.notRotated(ctx, parent, e, err)
 		}
 	}
 	if _, err := s.Vault.Write(ctx, c.Object.rotatePath(), nil); err != nil {
@@ -152,13 +153,16 @@ func (s *Session) rotated(ctx context.Context, o *Object, e *Entry) error {
 
 // notRotated settles what a failed request has left.
 func (s *Session) notRotated(ctx context.Context, o *Object, e *Entry, failure error) error {
-	if !errors.Is(failure, vault.ErrUnknownOutcome) {
+	unsure, ok := errors.AsType[*vault.OutcomeUnknownError](failure)
+	switch {
+	case !ok:
 		e.Rotation = nil // nothing happened, and the file's secret is as good as before
 		return errors.Join(failure, s.Keep(ctx, o, e))
-	}
-	if !o.isAWS() {
+	case !o.isAWS():
 		return fmt.Errorf("%w. Applying again rotates again, which does no harm. If Vault has not got the right password any more, "+
 			"set a new one in the database and in its source, and apply with%s", failure, resendFlags(o))
+	case vault.StatusOf(failure) == 0:
+		return failure // it may still be going on: the next apply looks
 	}
 	key, err := accessKey(ctx, s, o)
 	if err != nil {
@@ -166,11 +170,11 @@ func (s *Session) notRotated(ctx context.Context, o *Object, e *Entry, failure e
 	}
 	if key == e.Rotation.Before {
 		e.Rotation = nil
-		return errors.Join(fmt.Errorf("%w (the access key is the same as before: it did not happen. An IAM user can have two access keys at most: is there room?)", failure), s.Keep(ctx, o, e))
+		return errors.Join(fmt.Errorf("the root credential was not rotated: %w (an IAM user can have two access keys at most: is there room for another?)", unsure.Err), s.Keep(ctx, o, e))
 	}
 	// Vault deletes the old key when the new one is stored already.
 	return errors.Join(
-		fmt.Errorf("%w. Vault has the new access key %s; it is the old one, %s, that it did not delete: delete that in IAM, and apply again to go on", failure, key, e.Rotation.Before),
+		fmt.Errorf("%w. Vault has the new access key %s; the old one, %s, is still there: delete it in IAM, and apply again to go on", unsure.Err, key, e.Rotation.Before),
 		s.rotated(ctx, o, e),
 	)
 }
@@ -236,7 +240,7 @@ func reviewRotates(ctx context.Context, s *Session, c *Change) error {
 		return err
 	}
 	if e.Rotation == nil {
-		c.Notes = append(c.Notes, "its credential was rotated, of which nothing is recorded any more: the file's is not sent (it would be with"+resendFlags(c.Object)+")")
+		c.Notes = append(c.Notes, "its credential was rotated, of which nothing is recorded: the file's is not sent (it would be with"+resendFlags(c.Object)+")")
 		return nil
 	}
 	for _, f := range c.Object.fields() {

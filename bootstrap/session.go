@@ -32,13 +32,13 @@ type Session struct {
 // Options are what an operator may ask for beyond the file.
 type Options struct {
 	// Targets limits a plan to the objects of these names; empty: all.
-	Targets []string
+	Targets []string `json:"targets,omitempty"`
 	// Prune deletes what is unmanaged and of a kind that the file's ownership names.
-	Prune bool
+	Prune bool `json:"prune,omitempty"`
 	// Resend are secrets that are sent although a root rotation has replaced them.
-	Resend []string
+	Resend []string `json:"resend,omitempty"`
 	// AllowLockout lets an MFA enforcement fall on the operator's own login.
-	AllowLockout bool
+	AllowLockout bool `json:"allow_lockout,omitempty"`
 }
 
 // NewSession starts a session. It sends nothing.

@@ -321,4 +321,3 @@ func TestAccountIsNoPartOfWhatIsCompared(t *testing.T) {
 		t.Error(diff)
 	}
 }
-

@@ -67,6 +67,9 @@ type Node struct {
 	Values map[string]Value
 	Nodes  []*Node
 	At     Position
+	// Wrong: there is an error in it, or in a block in it, so that values may be
+	// missing.
+	Wrong bool
 }
 
 // Value is what the file gives a field.
@@ -83,8 +86,9 @@ func (n *Node) String(name string) string {
 
 // A Secret is the declaration of a secret: where it is to be had.
 type Secret struct {
-	Name, From string
-	At         Position
+	Name string   `json:"name"`
+	From string   `json:"from"`
+	At   Position `json:"at"`
 }
 
 // A Document is everything that the files say.

@@ -59,7 +59,9 @@ func (l *loader) blocks(parent *Node, blocks []*hclsyntax.Block) {
 		}
 		if block = l.variant(block, b); block != nil {
 			n.Block = block
+			before := len(l.diags)
 			l.fill(n, b.Body)
+			n.Wrong = l.diags[before:].HasErrors()
 		}
 		parent.Nodes = append(parent.Nodes, n)
 	}

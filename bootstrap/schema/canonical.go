@@ -34,6 +34,20 @@ func (f *Field) Canonical(v any) (any, error) {
 	return c, nil
 }
 
+// Plain is a canonical value as it is shown: an empty switch or number is false
+// or 0, which says more than nothing does.
+func (f *Field) Plain(v any) any {
+	switch {
+	case v != nil:
+		return v
+	case f.Type == Bool:
+		return false
+	case f.Type == Int, f.Type == Duration:
+		return int64(0)
+	}
+	return nil
+}
+
 // Equal tells whether two canonical values are the same.
 func Equal(a, b any) bool { return reflect.DeepEqual(a, b) }
 

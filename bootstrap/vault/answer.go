@@ -30,8 +30,16 @@ type Auth struct {
 	LeaseDuration   time.Duration
 	Renewable       bool
 	// MFARequest is the id of a login that still wants its second factor; the
-	// token is empty then.
+	// token is empty then. Of the methods of each enforcement in MFA it wants one.
 	MFARequest string
+	MFA        map[string][]MFAMethod
+}
+
+// MFAMethod is a second factor that a login may bring. Without a passcode the
+// server asks the person itself.
+type MFAMethod struct {
+	ID, Type, Name string
+	Passcode       bool
 }
 
 // Wrapped is an answer that the server keeps until somebody comes with Token.
@@ -83,7 +91,15 @@ type body struct {
 		LeaseDuration int64    `json:"lease_duration"`
 		Renewable     bool     `json:"renewable"`
 		Requirement   *struct {
-			ID string `json:"mfa_request_id"`
+			ID          string `json:"mfa_request_id"`
+			Constraints map[string]struct {
+				Any []struct {
+					ID       string `json:"id"`
+					Type     string `json:"type"`
+					Name     string `json:"name"`
+					Passcode bool   `json:"uses_passcode"`
+				} `json:"any"`
+			} `json:"mfa_constraints"`
 		} `json:"mfa_requirement"`
 	} `json:"auth"`
 	WrapInfo *struct {
@@ -139,6 +155,12 @@ func (b *body) answer() *Answer {
 		}
 		if b.Auth.Requirement != nil {
 			a.Auth.MFARequest = b.Auth.Requirement.ID
+			a.Auth.MFA = make(map[string][]MFAMethod)
+			for name, c := range b.Auth.Requirement.Constraints {
+				for _, m := range c.Any {
+					a.Auth.MFA[name] = append(a.Auth.MFA[name], MFAMethod(m))
+				}
+			}
 		}
 	}
 	return a

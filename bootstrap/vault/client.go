@@ -182,6 +182,22 @@ func (c *Client) ReadWith(ctx context.Context, path string, query map[string][]s
 	return body.data(), nil
 }
 
+// Obtain reads what the server makes for whoever reads it: a credential, mostly
+// on a lease. Each request makes another, so it is tried again as little as a
+// write. A wrapped answer is taken out.
+func (c *Client) Obtain(ctx context.Context, path string, query map[string][]string) (*Answer, error) {
+	got, err := c.send(ctx, call{operation: "reading", method: http.MethodGet, path: path, query: query, write: true})
+	if err == nil && got != nil && got.WrapInfo != nil {
+		got, err = c.WithToken(got.WrapInfo.Token).send(ctx, call{
+			operation: "unwrapping", method: http.MethodPost, path: "sys/wrapping/unwrap", write: true,
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return got.answer(), nil
+}
+
 // List returns the names at a path; nil when there are none.
 func (c *Client) List(ctx context.Context, path string) ([]string, error) {
 	keys, _, err := c.ListInfo(ctx, path)

@@ -21,11 +21,11 @@
 // # What is tried again
 //
 // A read, three times, when the connection breaks or the server has a problem
-// of its own (5xx). A write, never: except that the server says it did
-// nothing, because of a rate limit (429) or because a new key-value mount is
-// still getting ready. When the answer to a write does not come, or is a 5xx,
-// the error matches [ErrUnknownOutcome]: it may or may not have happened, and
-// only a read can tell.
+// of its own (5xx). A write, never, and neither [Client.Obtain], which makes
+// something: except that the server says it did nothing, because of a rate
+// limit (429) or because a new key-value mount is still getting ready. When the
+// answer to a write does not come, or is a 5xx, the error matches
+// [ErrUnknownOutcome]: it may or may not have happened, and only a read can tell.
 //
 // # Errors
 //

@@ -23,9 +23,9 @@ the token helper, VAULT_CACERT, VAULT_NAMESPACE and the rest.
 Exit codes:
   0  nothing to do, or done
   1  error
-  2  plan or verify: there are differences
-  3  apply stopped part-way; running it again goes on
-  4  checks failed`
+  2  plan, verify or destroy --dry-run: there is something
+  3  apply or destroy stopped part-way; running it again goes on
+  4  a proof by use failed`
 
 const legend = `Signs: + create, ~ change, - delete, ↻ rotate, ! cannot be changed in place,
 ? a secret that could not be compared, · nothing to do, but something to know.`
@@ -82,7 +82,8 @@ durations are in seconds; null is Vault's empty value: "", 0, false, none.`,
 		use: "apply [PLAN]", short: "Make the server as the file says",
 		long: `Show the plan, ask, and make the changes one after the other. Everything that can be
 known is checked before the first of them: the secrets, the token's rights, what
-cannot be changed in place. Each object is read again after it was written.
+cannot be changed in place. Each object is read again after it was written, and in the
+end it is proved by use that everything works, as verify does.
 
 It can be interrupted at any time, and killed: the next apply goes on. The first
 SIGINT or SIGTERM lets the object finish that is under way, the second ends at once.
@@ -92,23 +93,26 @@ A saved plan (plan --out) is applied without a question, and refused if the serv
 has changed since.
 
 Exit codes: 0 done or nothing to do, 1 error and nothing was written, 3 stopped
-part-way, 4 applied, and a check failed.
+part-way, 4 applied, and a proof failed.
 
 With --json: {"command", "server", "done": [change], "failed": change, "left":
-[change], "next", "summary", "error"}, a change as in plan's. It takes --auto-approve
-or a saved plan, because nobody is asked.`,
+[change], "next", "summary", "proofs", "error"}, a change as in plan's, a proof as in
+verify's. It takes --auto-approve or a saved plan, because nobody is asked.`,
 		example: "  NAME apply -f vault.hcl\n  NAME apply --auto-approve --wait 2m\n  NAME apply plan.json",
 		args:    cobra.MaximumNArgs(1),
-		run:     (*program).apply, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, scopeFlags, approveFlag},
+		run:     (*program).apply, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, scopeFlags, approveFlag, noChecksFlag},
 	},
 	{
 		use: "verify", short: "Look for drift, and prove by use that it works",
-		long: `Compare the server with the file, as plan does, and prove by use what can be proved
-without a trace. For a cron job or a pipeline.
+		long: `Compare the server with the file, as plan does, and prove by use that it works: every
+object of which that can be proved without a trace outside Vault (a transit round
+trip, an AppRole login), and everything that the file has a check block for. What a
+proof makes, it takes away again. For a cron job or a pipeline.
 
-Exit codes: 0 as the file says, 1 error, 2 there are differences, 4 checks failed.
+Exit codes: 0 as the file says, 1 error, 2 there are differences, 4 a proof failed.
 
-With --json: as plan's.`,
+With --json: as plan's, and "proofs": [{"proof", "at", "outcome", "did", "why",
+"seconds"}]; an outcome is ok, failed or skipped.`,
 		example: "  NAME verify --json -f vault.hcl",
 		run:     (*program).verify, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, targetFlag},
 	},
@@ -120,6 +124,25 @@ nothing more. No server is asked.
 With --json: {"command", "policy", "paths": {path: [capability]}}.`,
 		example: "  NAME policy -f vault.hcl | vault policy write bootstrap -",
 		run:     (*program).policy, flags: []func(*program, *pflag.FlagSet){fileFlags},
+	},
+	{
+		use: "destroy", short: "Take away what the file has made",
+		long: `Delete the objects of the file, in the opposite order of an apply, after showing
+them and asking for the word "destroy". What is in a mount goes with it, also what is
+in no file; each line says what is lost. Keys that the engine has made are withdrawn
+at their providers first. In the end what the program has recorded goes too.
+
+What ownership.protect names stays, with all that is in it. A transit key that may not
+be deleted stops everything before anything is deleted; so does a token that would
+end, or lose its rights, on the way. It can be interrupted and killed as apply can.
+
+Exit codes: 0 done or nothing there, 1 error and nothing was deleted, 2 with
+--dry-run: there is something, 3 stopped part-way.
+
+With --json: as apply's, with --dry-run as plan's. It takes --auto-approve or
+--dry-run, because nobody is asked.`,
+		example: "  NAME destroy --dry-run -f vault.hcl\n  NAME destroy -f vault.hcl",
+		run:     (*program).destroy, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, targetFlag, approveFlag, dryRunFlag},
 	},
 }
 
@@ -150,6 +173,14 @@ func outFlag(p *program, f *pflag.FlagSet) {
 
 func approveFlag(p *program, f *pflag.FlagSet) {
 	f.BoolVar(&p.flags.autoApprove, "auto-approve", false, "do not ask")
+}
+
+func noChecksFlag(p *program, f *pflag.FlagSet) {
+	f.BoolVar(&p.flags.noChecks, "no-checks", false, "do not prove by use that it works")
+}
+
+func dryRunFlag(p *program, f *pflag.FlagSet) {
+	f.BoolVar(&p.flags.dryRun, "dry-run", false, "show what would be deleted, and delete nothing")
 }
 
 // command is the command line.

@@ -16,7 +16,7 @@ const (
 	exitError       = 1
 	exitDifferences = 2 // plan, verify: there are differences
 	exitStopped     = 3 // apply: stopped part-way
-	exitChecks      = 4 // verify, apply: a check failed
+	exitChecks      = 4 // verify, apply: a proof failed
 )
 
 // An outcome ends a command with an exit code, when everything has been said.

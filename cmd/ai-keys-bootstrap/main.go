@@ -1,6 +1,6 @@
 // Command ai-keys-bootstrap sets up the Vault around the engine from one file:
 //
-//	ai-keys-bootstrap validate | plan | apply | verify | policy
+//	ai-keys-bootstrap validate | plan | apply | verify | policy | destroy
 //
 // Its help says how; package bootstrap says how it works.
 //

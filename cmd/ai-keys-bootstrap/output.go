@@ -30,7 +30,19 @@ type (
 		bootstrap.PlanView
 		foot
 	}
+	verifyDocument struct {
+		head
+		bootstrap.PlanView
+		Proofs []bootstrap.ProofView `json:"proofs"`
+		foot
+	}
 	applyDocument struct {
+		head
+		bootstrap.ResultView
+		Proofs []bootstrap.ProofView `json:"proofs"`
+		foot
+	}
+	destroyDocument struct {
 		head
 		bootstrap.ResultView
 		foot

@@ -30,7 +30,16 @@ func (p *program) validate(context.Context, []string) error {
 
 // plan compares, and writes nothing to the server.
 func (p *program) plan(ctx context.Context, _ []string) error {
-	d, s, plan, err := p.compared(ctx)
+	d, err := p.load()
+	if err != nil {
+		return err
+	}
+	s, err := p.session(ctx, d, p.options())
+	if err != nil {
+		return err
+	}
+	s.LoadQuietly(ctx, d, nil)
+	plan, err := s.Plan(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -62,21 +71,6 @@ func (p *program) plan(ctx context.Context, _ []string) error {
 		return outcome(exitDifferences)
 	}
 	return nil
-}
-
-// compared is the file, and what of it the server does not have.
-func (p *program) compared(ctx context.Context) (*bootstrap.Desired, *bootstrap.Session, *bootstrap.Plan, error) {
-	d, err := p.load()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	s, err := p.session(ctx, d, p.options())
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	s.LoadQuietly(ctx, d, nil)
-	plan, err := s.Plan(ctx, d)
-	return d, s, plan, err
 }
 
 // options are what the flags ask for beyond the file.

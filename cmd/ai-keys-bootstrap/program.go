@@ -49,6 +49,8 @@ type flags struct {
 	wait         time.Duration
 	resend       []string
 	allowLockout bool
+	noChecks     bool
+	dryRun       bool
 }
 
 func newProgram(in, out, err *os.File) *program {

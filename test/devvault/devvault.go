@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/ports"
 )
 
 // Options say how to run a server.
@@ -71,7 +73,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("looking for the server's directory: %w", err)
 	}
 	o.Dir, o.LogLevel = dir, cmp.Or(o.LogLevel, "info")
-	port, err := freePorts(ctx)
+	port, err := ports.Take(ctx, 2) // the server's, and its cluster's
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -33,6 +32,7 @@ import (
 	"time"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/devvault"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/ports"
 )
 
 // ErrRefused says that a server answered, and did not accept the credentials.
@@ -212,18 +212,12 @@ func tail(file string) string {
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
-// freePort finds a port that nobody listens on. Another process may take it
-// before the server does; then the server does not start.
+// freePort finds a port that nobody listens on.
 func freePort(t *testing.T) int {
 	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", net.JoinHostPort(loopback, "0"))
+	port, err := ports.Take(t.Context(), 1)
 	if err != nil {
-		t.Fatalf("looking for a free port: %v", err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port //nolint:errcheck,forcetypeassert // a tcp listener has no other address
-	if err := listener.Close(); err != nil {
-		t.Fatalf("looking for a free port: %v", err)
+		t.Fatal(err)
 	}
 	return port
 }

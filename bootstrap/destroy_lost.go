@@ -1,0 +1,232 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/vault"
+)
+
+// lostShown is how many of the objects that go with a mount are named.
+const lostShown = 5
+
+// What more there is to say of what is lost.
+const lostForGood = "everything in it is lost"
+
+var lostWith = map[string]string{
+	"ai-keys":  "every key is withdrawn at its provider first; then everything in it is lost",
+	"aws":      "Vault ends its leases first, and deletes the IAM users that it made; credentials of STS end by themselves",
+	"database": "Vault ends its leases first, and drops the accounts that it made: the databases have to be there for that",
+	"kv":       "every entry in it is lost, with all its versions",
+	"transit":  "its keys are lost, and what they encrypted can never be read again",
+}
+
+// findLost finds what is in the mounts that go, and in no file.
+func (f *fate) findLost(ctx context.Context) error {
+	f.lost = make(map[*Object][]*Object)
+	var mounts []*Object
+	for o := range f.going {
+		if o.isMount() {
+			mounts = append(mounts, o)
+		}
+	}
+	if len(mounts) == 0 {
+		return nil
+	}
+	all, err := f.s.Inventory(ctx, mounts)
+	if err != nil {
+		return err
+	}
+	wanted := make(map[string]bool, len(f.d.Objects))
+	for _, o := range f.d.Objects {
+		wanted[o.Name()] = true
+	}
+	for _, o := range all {
+		if o.Parent != nil && !wanted[o.Name()] {
+			f.lost[o.Parent] = append(f.lost[o.Parent], o)
+		}
+	}
+	return nil
+}
+
+// explain says what a deletion means, and whether it is not possible.
+func (f *fate) explain(ctx context.Context, c *Change) error {
+	o := c.Object
+	switch {
+	case o.isMount():
+		return f.explainMount(ctx, c)
+	case o.Kind == transitKeyKind:
+		c.Notes = append(c.Notes, "what it encrypted can never be read again")
+		c.Refused = refusedKey(o, c.State.Answer)
+	case o.Kind == kvDataKind && o.fileVersion() == "2" && o.kvMode() == kvReplace:
+		c.Notes = append(c.Notes, "its latest version is deleted; vault kv undelete brings it back")
+	case o.Kind == databaseStaticRoleKind:
+		c.Notes = append(c.Notes, "the account "+o.Text("username")+" stays, with a password that nobody knows any more")
+	case o.Kind == awsStaticRoleKind:
+		c.Notes = append(c.Notes, "the access key of the IAM user "+o.Text("username")+" stays valid at AWS")
+	case o.Kind == pluginKind:
+		return f.explainPlugin(ctx, c)
+	case o.Kind == mfaKind:
+		return f.explainMFA(ctx, c)
+	case o.Kind == databaseConnectionKind:
+		return f.explainRoot(ctx, c, o)
+	}
+	return nil
+}
+
+func (f *fate) explainMount(ctx context.Context, c *Change) error {
+	o := c.Object
+	text, known := lostWith[o.Labels[0]]
+	switch {
+	case o.Kind.Mounts == AuthMount:
+		text = "nobody logs in there any more, and every token that it gave ends"
+	case !known:
+		text = lostForGood
+	}
+	if lost := f.lost[o]; len(lost) > 0 {
+		var names []string
+		for _, l := range lost[:min(len(lost), lostShown)] {
+			names = append(names, l.Name())
+		}
+		if more := len(lost) - len(names); more > 0 {
+			names = append(names, fmt.Sprintf("and %d more", more))
+		}
+		text += fmt.Sprintf("; %s that no file names included: %s", counted(len(lost), "object"), strings.Join(names, ", "))
+	}
+	c.Notes = append(c.Notes, text)
+	for _, child := range f.objects {
+		if child.Parent != o || !f.states[child].Exists {
+			continue
+		}
+		if err := f.explainRoot(ctx, c, child); err != nil {
+			return err
+		}
+	}
+	if o.Kind.Mounts != SecretsMount || o.Labels[0] != "transit" {
+		return nil
+	}
+	keys := slashed(o.MountPath(), "keys")
+	names, err := f.s.Vault.List(ctx, keys)
+	if vault.StatusOf(err) == 403 {
+		return nil // the mount's deletion will look
+	}
+	for _, name := range names {
+		key := &Object{Kind: transitKeyKind, Parent: o, Labels: []string{name}}
+		answer, err := f.s.Vault.Read(ctx, key.Kind.Path(key))
+		if err != nil && vault.StatusOf(err) != 403 {
+			return err
+		}
+		if err == nil && c.Refused == "" {
+			c.Refused = refusedKey(key, answer)
+		}
+	}
+	return err
+}
+
+// refusedKey says why a transit key is not deleted; "" if it can be.
+func refusedKey(o *Object, answer map[string]any) string {
+	if allowed, _ := answer["deletion_allowed"].(bool); answer == nil || allowed {
+		return ""
+	}
+	return fmt.Sprintf("the key %s may not be deleted, because what it encrypted could never be read again. If that is what you want, set deletion_allowed = true in it and apply, or: vault write %s/config deletion_allowed=true. "+
+		"Or keep it: ownership { protect = [%q] }", o.Key(), o.Kind.Path(o), o.Parent.Name())
+}
+
+// explainRoot says that a password which only Vault knows is lost with it.
+func (f *fate) explainRoot(ctx context.Context, c *Change, o *Object) error {
+	if o.Kind != databaseConnectionKind && o.Kind != awsRootKind {
+		return nil
+	}
+	e, err := f.s.Entry(ctx, o)
+	if err != nil || e.Rotation == nil {
+		return err
+	}
+	text := "the password of Vault's own account in the database, which was rotated and which only Vault knows, is lost: set another there"
+	if o.isAWS() {
+		text = "the secret of Vault's own access key, which was rotated and which only Vault knows, is lost: delete the key in IAM"
+	}
+	if o != c.Object {
+		text = o.Name() + ": " + text
+	}
+	c.Notes = append(c.Notes, text)
+	return nil
+}
+
+// explainPlugin finds mounts that would be left without their program.
+func (f *fate) explainPlugin(ctx context.Context, c *Change) error {
+	mounts, err := f.s.mountsOf(ctx, c.Object)
+	if err != nil {
+		return err
+	}
+	for o := range f.going {
+		if o.isMount() {
+			delete(mounts, o.MountPath()+"/")
+		}
+	}
+	if len(mounts) > 0 {
+		c.Refused = fmt.Sprintf("%s run it, and stay: protect it as well, with ownership { protect = [%q] }, or unmount them first", strings.Join(sortedKeys(mounts), ", "), c.Object.Name())
+	}
+	return nil
+}
+
+// explainMFA finds enforcements that stay and ask for the method.
+func (f *fate) explainMFA(ctx context.Context, c *Change) error {
+	_, info, err := f.s.Vault.ListInfo(ctx, enforcementPath)
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(info) {
+		e, _ := info[name].(map[string]any)
+		if !slices.Contains(stringsOf(e["mfa_method_ids"]), textOf(c.State.Answer, "id")) || f.goes(enforcementKind, name) {
+			continue
+		}
+		c.Refused = "the login enforcement " + name + " asks for it, and stays: take it out of there first"
+	}
+	return nil
+}
+
+// goes tells whether an object of a kind is taken away.
+func (f *fate) goes(k *Kind, name string) bool {
+	for o := range f.going {
+		if o.Kind == k && o.Key() == name {
+			return true
+		}
+	}
+	return false
+}
+
+// ownEnd finds what the program's own token depends on: without it everything
+// after it would fail. It returns why an object cannot go; "" if it can.
+func (f *fate) ownEnd(ctx context.Context) (func(*Object) string, error) {
+	token, err := f.s.view(ctx, "auth/token/lookup-self")
+	if err != nil {
+		return nil, fmt.Errorf("finding out whose token this is: %w", err)
+	}
+	who, err := f.s.operator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const other = "; use a token that does not depend on it"
+	policies := append(stringsOf(token["policies"]), stringsOf(token["identity_policies"])...)
+	path := "/" + textOf(token, "path")
+	child := strings.HasPrefix(path, "/auth/token/") && token["orphan"] != true
+	return func(o *Object) string {
+		switch {
+		case slices.Contains(policies, "root"):
+			return ""
+		case o.Kind.Mounts == AuthMount && (strings.HasPrefix(path, "/"+o.MountPath()+"/") || child && who.logsInAt(o.MountPath())):
+			return "this token comes from a login there, and would end with it" + other
+		case o.Kind == policyKind && slices.Contains(policies, o.Key()):
+			return "this token has its rights from it" + other
+		case o.Kind == groupKind && slices.Contains(who.groups, textOf(f.states[o].Answer, "id")):
+			return "this token's identity is in it, and may have its rights from it" + other
+		}
+		return ""
+	}, nil
+}
+
+func (who *operator) logsInAt(path string) bool {
+	return slices.ContainsFunc(who.login, func(m loginMount) bool { return m.path == path })
+}
