@@ -26,10 +26,7 @@ var aikeysConfigKind = &Kind{
 	Path:   func(o *Object) string { return o.MountPath() + "/config" },
 	Verify: verifyAIKeys,
 	Access: func(o *Object) []Access {
-		return []Access{
-			{o.MountPath() + "/config", []string{"create", "read", "update"}},
-			{o.MountPath() + "/status", []string{"read"}},
-		}
+		return append(statusAccess(o), Access{o.within("config"), []string{"create", "read", "update"}})
 	},
 }
 
@@ -205,46 +202,4 @@ func deleteAIKeysAccount(ctx context.Context, s *Session, o *Object) error {
 				withdrawTime, slashed(o.MountPath(), "keys", o.Key()), err)
 		}
 	}
-}
-
-// verifyAIKeysAccount asks the engine how the admin credential stands.
-func verifyAIKeysAccount(ctx context.Context, s *Session, o *Object) (string, error) {
-	account, err := s.Vault.Read(ctx, o.Kind.Path(o))
-	if err != nil {
-		return "", err
-	}
-	if why := textOf(account, "last_error"); why != "" {
-		return "", fmt.Errorf("the last rotation of its admin credential failed: %s", why)
-	}
-	if last := textOf(account, "last_vault_rotation"); last != "" {
-		return "admin credential rotated at " + last, nil
-	}
-	return "no error", nil
-}
-
-// verifyAIKeys asks the engine how it is.
-func verifyAIKeys(ctx context.Context, s *Session, o *Object) (string, error) {
-	path := o.MountPath() + "/status"
-	status, err := s.Vault.Read(ctx, path)
-	if err != nil {
-		return "", err
-	}
-	if status["healthy"] == true {
-		return "healthy", nil
-	}
-	var troubles []string
-	for _, name := range []string{"overdue", "withdrawn"} {
-		if list := stringsOf(status[name]); len(list) > 0 {
-			troubles = append(troubles, name+": "+strings.Join(list, ", "))
-		}
-	}
-	failing, _ := status["failing"].(map[string]any)
-	for _, name := range sortedKeys(failing) {
-		troubles = append(troubles, name+": "+textOf(failing, name))
-	}
-	transit, _ := status["transit"].(map[string]any)
-	if transit["failing"] == true {
-		troubles = append(troubles, "transit: "+textOf(transit, "last_error"))
-	}
-	return "", fmt.Errorf("the engine says that it is not healthy (%s): %s", path, strings.Join(troubles, "; "))
 }

@@ -41,12 +41,15 @@ var aikeysRoleKind = &Kind{
 	ListPath: func(o *Object) string { return slashed(o.MountPath(), "roles") },
 	Prepare:  prepareAIKeysRole, Review: reviewAIKeysRole, Write: writeAIKeysRole, Verify: verifyAIKeysRole,
 	Access: func(o *Object) []Access {
-		return []Access{
+		out := []Access{
 			{o.Kind.Path(o), []string{"create", "read", "update", "delete"}},
-			{slashed(o.MountPath(), "accounts", o.Text("account")), []string{"read"}},
-			{slashed(o.MountPath(), "providers", "+"), []string{"read"}},
-			{slashed(o.MountPath(), "status", o.Key()), []string{"read"}},
+			{o.within("providers", "+"), []string{"read"}},
+			{o.within("status", o.Key()), []string{"read"}},
 		}
+		if account := o.Text("account"); account != "" { // one that no file names has none
+			out = append(out, Access{o.within("accounts", account), []string{"read"}})
+		}
+		return out
 	},
 }
 
@@ -130,28 +133,4 @@ func writeAIKeysRole(ctx context.Context, s *Session, c *Change) error {
 	resets(body, c)
 	_, err = s.Vault.Write(ctx, c.Object.Kind.Path(c.Object), body)
 	return err
-}
-
-// verifyAIKeysRole asks the engine how the role stands. It reads no key: that
-// would mint one for a dynamic role.
-func verifyAIKeysRole(ctx context.Context, s *Session, o *Object) (string, error) {
-	status, err := s.readIn(ctx, o.MountPath(), "status", o.Key())
-	switch {
-	case err != nil:
-		return "", err
-	case status["disabled"] == true:
-		return "disabled", nil
-	case textOf(status, "last_error") != "":
-		return "", fmt.Errorf("the last attempt failed: %s", textOf(status, "last_error"))
-	case textOf(status, "phase") == "empty":
-		return "", fmt.Errorf("it has no key yet: vault write %s", slashed(o.MountPath(), "import", o.Key()))
-	case textOf(status, "phase") == "withdrawn":
-		return "", fmt.Errorf("its keys were revoked: vault write -f %s", slashed(o.MountPath(), "rotate-role", o.Key()))
-	case status["overdue"] == true:
-		return "", fmt.Errorf("its rotation is overdue since %s", textOf(status, "next_rotation"))
-	}
-	if id := textOf(status, "key_id"); id != "" {
-		return "serves " + id, nil
-	}
-	return "no error", nil
 }

@@ -156,7 +156,6 @@ func answering(t *testing.T, answers map[string]string) *Session {
 }
 
 func TestVerifySaysWhatTheEngineSays(t *testing.T) {
-	const mounts = `{"ai-keys/":{"type":"ai-keys"}}`
 	type proof func(context.Context, *Session, *Object) (string, error)
 	for _, row := range []struct {
 		name, status string
@@ -166,19 +165,30 @@ func TestVerifySaysWhatTheEngineSays(t *testing.T) {
 		{"healthy", `{"data":{"healthy":true}}`, verifyAIKeys, "healthy", ""},
 		{
 			"not healthy", `{"data":{"healthy":false,"overdue":["a","b"],"withdrawn":[],"failing":{"c":"no"},"transit":{"failing":true,"last_error":"away"}}}`,
-			verifyAIKeys, "", "the engine says that it is not healthy (ai-keys/status): overdue: a, b; c: no; transit: away",
+			verifyAIKeys, "", "the engine says that it is not healthy (ai-keys/status): overdue: a; overdue: b; c: no; transit: away",
 		},
 		{"role", `{"data":{"role":"r","key_id":"key_1","phase":"stable"}}`, verifyAIKeysRole, "serves key_1", ""},
 		{"dynamic role", `{"data":{"role":"r"}}`, verifyAIKeysRole, "no error", ""},
 		{"disabled role", `{"data":{"disabled":true,"last_error":"x"}}`, verifyAIKeysRole, "disabled", ""},
-		{"role without a key", `{"data":{"phase":"empty"}}`, verifyAIKeysRole, "", "it has no key yet: vault write ai-keys/import/r"},
+		{"role without a key", `{"data":{"phase":"empty","provider":"mints"}}`, verifyAIKeysRole, "", "it has no key yet: vault write -f ai-keys/rotate-role/r"},
+		{"role that waits", `{"data":{"phase":"empty","provider":"imports"}}`, verifyAIKeysRole, "waits for a person to bring a key: vault write ai-keys/import/r", ""},
+		{
+			"healthy but for a role that waits", `{"data":{"healthy":false,"overdue":["r"],"phase":"empty","provider":"imports"}}`,
+			verifyAIKeys, "healthy, but for roles that wait for a person to bring a key: r", "",
+		},
+		{"account", `{"data":{}}`, verifyAIKeysAccount, "no error", ""},
+		{"rotated account", `{"data":{"last_vault_rotation":"then"}}`, verifyAIKeysAccount, "admin credential rotated at then", ""},
+		{"failing account", `{"data":{"last_error":"refused"}}`, verifyAIKeysAccount, "", "the last rotation of its admin credential failed: refused"},
 		{"failing role", `{"data":{"last_error":"refused"}}`, verifyAIKeysRole, "", "the last attempt failed: refused"},
 		{"withdrawn role", `{"data":{"phase":"withdrawn"}}`, verifyAIKeysRole, "", "its keys were revoked: vault write -f ai-keys/rotate-role/r"},
 		{"overdue role", `{"data":{"overdue":true,"next_rotation":"then"}}`, verifyAIKeysRole, "", "its rotation is overdue since then"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := answering(t, map[string]string{"sys/mounts": mounts, "ai-keys/status": row.status, "ai-keys/status/r": row.status})
-			o := &Object{Kind: aikeysRoleKind, Parent: &Object{Kind: mountKind, Labels: []string{"ai-keys", "ai-keys"}}, Labels: []string{"r"}}
+			s := answering(t, map[string]string{
+				"ai-keys/status": row.status, "ai-keys/status/r": row.status, "ai-keys/accounts/r": row.status,
+				"ai-keys/providers/mints": `{"data":{"life":"mint"}}`, "ai-keys/providers/imports": `{"data":{"life":"import"}}`,
+			})
+			o := &Object{Kind: aikeysAccountKind, Parent: &Object{Kind: mountKind, Labels: []string{"ai-keys", "ai-keys"}}, Labels: []string{"r"}}
 			done, err := row.proof(t.Context(), s, o)
 			text := ""
 			if err != nil {

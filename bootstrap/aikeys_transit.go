@@ -174,10 +174,7 @@ func boundTo(o *Object) []any {
 }
 
 func aikeysTransitAccess(o *Object) []Access {
-	out := []Access{
-		{o.Kind.Path(o), []string{"create", "read", "update", "delete"}},
-		{o.within("status"), []string{"read"}},
-	}
+	out := append(statusAccess(o), Access{o.Kind.Path(o), []string{"create", "read", "update", "delete"}})
 	if isWired(o) {
 		out = append(out, secretIDAccess(wiringSecretID(o))...)
 		out = append(out, Access{roleIDPath(wiringRole(o)), []string{"read"}})

@@ -105,15 +105,15 @@ func (s *Session) awaitWithdrawn(ctx context.Context, o *Object, accounts []stri
 	}
 }
 
-// withdrawAccess is what [withdrawAIKeys] needs: of accounts that no file names
-// as well.
+// withdrawAccess is what [withdrawAIKeys] needs: of accounts and roles that no
+// file names as well.
 func withdrawAccess(o *Object) []Access {
-	return []Access{
-		{slashed(o.MountPath(), "accounts"), []string{"list"}},
-		{slashed(o.MountPath(), "accounts", "+"), []string{"create", "update", "delete"}},
-		{slashed(o.MountPath(), "roles"), []string{"list"}},
-		{slashed(o.MountPath(), "roles", "+"), []string{"delete"}},
-		{slashed(o.MountPath(), "revoke-account", "+"), []string{"create", "update"}},
-		{slashed(o.MountPath(), "keys", "+"), []string{"list"}},
-	}
+	return append(statusAccess(o), []Access{
+		{o.within("accounts"), []string{"list"}},
+		{o.within("accounts", "+"), []string{"create", "read", "update", "delete"}},
+		{o.within("roles"), []string{"list"}},
+		{o.within("roles", "+"), []string{"read", "delete"}},
+		{o.within("revoke-account", "+"), []string{"create", "update"}},
+		{o.within("keys", "+"), []string{"list"}},
+	}...)
 }

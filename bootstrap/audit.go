@@ -251,6 +251,35 @@ func deleteAudit(ctx context.Context, s *Session, o *Object) error {
 	return s.Vault.Delete(ctx, o.Kind.Path(o))
 }
 
+// noteSilence adds to the deletions of a plan that nothing is logged after them.
+func (s *Session) noteSilence(ctx context.Context, changes []*Change) error {
+	silent, err := s.silences(ctx, changes)
+	if err != nil || !silent {
+		return err
+	}
+	for _, c := range changes {
+		if c.Action == Delete && c.Object.Kind == auditKind {
+			c.Notes = append(c.Notes, "no audit device is left: from then on Vault logs no request")
+		}
+	}
+	return nil
+}
+
+// silences tells whether changes delete every audit device that there is.
+func (s *Session) silences(ctx context.Context, changes []*Change) (bool, error) {
+	doomed := 0
+	for _, c := range changes {
+		if c.Action == Delete && c.Object.Kind == auditKind {
+			doomed++
+		}
+	}
+	if doomed == 0 {
+		return false, nil
+	}
+	all, err := s.view(ctx, "sys/audit")
+	return doomed >= len(all), err
+}
+
 func listAudit(ctx context.Context, s *Session, k *Kind, _ *Object) ([]*Object, error) {
 	all, err := s.view(ctx, k.ListPath(nil))
 	if err != nil {

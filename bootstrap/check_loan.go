@@ -43,9 +43,10 @@ type loan struct {
 }
 
 // borrow has a credential issued and gives it back, unless it is to be kept
-// because giving it back does not end it.
+// because giving it back does not end it. An interrupt waits for the answer,
+// or nobody could give it back.
 func (s *Session) borrow(ctx context.Context, t *target, query map[string][]string, keep func(data map[string]any) bool) (*loan, error) {
-	answer, err := s.Vault.Obtain(ctx, t.loanPath(), query)
+	answer, err := s.Vault.Obtain(context.WithoutCancel(ctx), t.loanPath(), query)
 	switch {
 	case errors.Is(err, vault.ErrUnknownOutcome):
 		return nil, fmt.Errorf("%w; if it did, the credential ends with its lease", err)

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -111,15 +112,15 @@ var databaseDetailFields = []*schema.Field{
 }
 
 func prepareDatabaseConnection(o *Object, _ *file.Node) file.Diagnostics {
-	url := o.Values["connection_url"]
-	text, _ := url.V.(string)
+	address := o.Values["connection_url"]
+	text, _ := address.V.(string)
 	_, password := o.Value("password")
 	switch {
 	case literalPassword(text):
-		return mistake(url.At, "connection_url holds a password", "Vault shows connection_url to whoever may read the connection, and cannot rotate what stands in it: "+
+		return mistake(address.At, "connection_url holds a password", "Vault shows connection_url to whoever may read the connection, and cannot rotate what stands in it: "+
 			"write {{username}} and {{password}} there, and the account in username and password.")
 	case password && text != "" && !strings.Contains(text, "{{password}}"):
-		return mistake(url.At, "connection_url has no place for the password", "Vault puts it where {{password}} stands, as in postgresql://{{username}}:{{password}}@db:5432/app.")
+		return mistake(address.At, "connection_url has no place for the password", "Vault puts it where {{password}} stands, as in postgresql://{{username}}:{{password}}@db:5432/app.")
 	}
 	details, _ := o.Values["details"].V.(map[string]any)
 	for _, name := range sortedKeys(details) {
@@ -180,7 +181,7 @@ func readDatabaseConnection(ctx context.Context, s *Session, o *Object) (*State,
 	if err != nil {
 		return nil, err
 	}
-	return st, s.hide(ctx, o, st, "details", "tls_certificate_key", "pem_bundle", "pem_json", "secret_access_key")
+	return st, s.hide(ctx, o, st, "connection_url", "url", "details", "tls_certificate_key", "pem_bundle", "pem_json", "secret_access_key")
 }
 
 // hide takes out of a state what is not the file's: a plan shows what the
@@ -188,7 +189,7 @@ func readDatabaseConnection(ctx context.Context, s *Session, o *Object) (*State,
 func (s *Session) hide(ctx context.Context, o *Object, st *State, fields ...string) error {
 	for _, f := range o.fields() {
 		have := st.Values[f.Name]
-		if have == nil || !slices.Contains(fields, f.Name) {
+		if have == nil || !slices.Contains(fields, f.Name) || harmless(have) {
 			continue
 		}
 		v, _ := o.Value(f.Name)
@@ -201,6 +202,16 @@ func (s *Session) hide(ctx context.Context, o *Object, st *State, fields ...stri
 		}
 	}
 	return nil
+}
+
+// harmless tells whether a server's value is an address without a password. It
+// was often put there by a tool that knew no better, and Vault answers it in clear.
+func harmless(v any) bool {
+	address, _ := v.(string)
+	if plain, err := url.PathUnescape(address); err == nil {
+		address = plain // Vault escapes the spaces of a key=value address
+	}
+	return strings.Contains(address, "{{password}}") && !literalPassword(address)
 }
 
 func writeDatabaseConnection(ctx context.Context, s *Session, c *Change) error {

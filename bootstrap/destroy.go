@@ -55,6 +55,9 @@ func (s *Session) PlanDestroy(ctx context.Context, d *Desired) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.noteSilence(ctx, changes); err != nil {
+		return nil, err
+	}
 	p.Changes = append(p.Changes, changes...)
 	return p, s.planRecords(ctx, d, f, p)
 }
@@ -216,7 +219,7 @@ func (f *fate) deletions(ctx context.Context) ([]*Change, error) {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *Change) int { return int(turn(b.Object)) - int(turn(a.Object)) })
-	ends, err := f.ownEnd(ctx)
+	ends, err := f.s.ownEnd(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +231,7 @@ func (f *fate) deletions(ctx context.Context) ([]*Change, error) {
 			return nil, fmt.Errorf("%s: %w", c.Object.Name(), err)
 		}
 		if c.Refused == "" {
-			c.Refused = ends(c.Object)
+			c.Refused = ends(c.Object, c.State)
 		}
 		if c.Refused != "" {
 			c.Notes = append(c.Notes, "not possible: "+c.Refused)

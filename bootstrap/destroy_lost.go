@@ -196,37 +196,3 @@ func (f *fate) goes(k *Kind, name string) bool {
 	}
 	return false
 }
-
-// ownEnd finds what the program's own token depends on: without it everything
-// after it would fail. It returns why an object cannot go; "" if it can.
-func (f *fate) ownEnd(ctx context.Context) (func(*Object) string, error) {
-	token, err := f.s.view(ctx, "auth/token/lookup-self")
-	if err != nil {
-		return nil, fmt.Errorf("finding out whose token this is: %w", err)
-	}
-	who, err := f.s.operator(ctx)
-	if err != nil {
-		return nil, err
-	}
-	const other = "; use a token that does not depend on it"
-	policies := append(stringsOf(token["policies"]), stringsOf(token["identity_policies"])...)
-	path := "/" + textOf(token, "path")
-	child := strings.HasPrefix(path, "/auth/token/") && token["orphan"] != true
-	return func(o *Object) string {
-		switch {
-		case slices.Contains(policies, "root"):
-			return ""
-		case o.Kind.Mounts == AuthMount && (strings.HasPrefix(path, "/"+o.MountPath()+"/") || child && who.logsInAt(o.MountPath())):
-			return "this token comes from a login there, and would end with it" + other
-		case o.Kind == policyKind && slices.Contains(policies, o.Key()):
-			return "this token has its rights from it" + other
-		case o.Kind == groupKind && slices.Contains(who.groups, textOf(f.states[o].Answer, "id")):
-			return "this token's identity is in it, and may have its rights from it" + other
-		}
-		return ""
-	}, nil
-}
-
-func (who *operator) logsInAt(path string) bool {
-	return slices.ContainsFunc(who.login, func(m loginMount) bool { return m.path == path })
-}

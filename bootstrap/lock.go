@@ -26,10 +26,14 @@ const (
 type Holder struct {
 	// ID tells one holding from another.
 	ID string `json:"id"`
-	// Host and Boot tell the machine, PID the process.
-	Host  string    `json:"host"`
-	Boot  string    `json:"boot"`
+	// Host is for people.
+	Host string `json:"host"`
+	// Place is where process ids mean the same: one boot of a kernel, one PID
+	// namespace. Empty: not known. PID is the process there, and Began when that
+	// was started, because ids are used again.
+	Place string    `json:"place,omitempty"`
 	PID   int       `json:"pid"`
+	Began string    `json:"began,omitempty"`
 	Since time.Time `json:"since"`
 	// Free: nobody has it any more.
 	Free bool `json:"free,omitempty"`
@@ -38,8 +42,8 @@ type Holder struct {
 // A Process tells the lock about the machine it runs on.
 type Process struct {
 	Holder
-	// Alive tells whether a process of this machine is running.
-	Alive func(pid int) bool
+	// Alive tells whether a process of this place, begun then, is running.
+	Alive func(pid int, began string) bool
 }
 
 // lock takes the lock, and returns how to give it back. The context that it
@@ -80,6 +84,9 @@ func (s *Session) acquire(ctx context.Context, me Process, tell func(string)) (i
 			}
 			seen, since = version, time.Now()
 		}
+		if holder.ID == me.ID { // it was taken, and the answer was lost
+			return version, nil
+		}
 		if holder.Free || me.knowsDead(holder) || time.Since(since) > lockPatience {
 			taken, err := s.writeLock(ctx, me.Holder, version)
 			if err == nil {
@@ -96,9 +103,9 @@ func (s *Session) acquire(ctx context.Context, me Process, tell func(string)) (i
 	}
 }
 
-// knowsDead tells whether a holder was a process of this machine that has ended.
+// knowsDead tells whether a holder was a process of this place that has ended.
 func (p *Process) knowsDead(h Holder) bool {
-	return h.Host == p.Host && h.Boot == p.Boot && h.Boot != "" && (h.PID == p.PID || !p.Alive(h.PID))
+	return h.Place != "" && h.Place == p.Place && !p.Alive(h.PID, h.Began)
 }
 
 // beat keeps the lock until it is told to stop, and then gives it back.
@@ -118,11 +125,19 @@ func (s *Session) beat(ctx context.Context, me Holder, version int64, stop <-cha
 			return
 		case <-tick.C:
 			next, err := s.writeLock(ctx, me, version)
-			switch {
-			case err == nil:
+			if err == nil {
 				version = next
-			case vault.StatusOf(err) == 400:
-				lost(fmt.Errorf("the lock was lost: this process stood still for longer than %s, and another apply has taken over", lockPatience))
+				continue
+			}
+			// Refused, or nobody knows: an answer may have been lost, and the
+			// version be ours all the same. What cannot be read is tried again.
+			holder, now, err := s.holder(ctx)
+			switch {
+			case err != nil:
+			case holder.ID == me.ID:
+				version = now
+			default:
+				lost(fmt.Errorf("the lock was lost to another apply (process %d on %s): it saw no sign of life of this one for %s", holder.PID, holder.Host, lockPatience))
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func (o *Object) meant(entries map[string]string) (version string, there bool) {
 		_, there = entries[version]
 		return version, there
 	}
-	versions := sortedKeys(entries)
+	versions := slices.DeleteFunc(sortedKeys(entries), func(v string) bool { return v == asking })
 	slices.Reverse(versions)
 	for _, version := range versions {
 		if entries[version] == strings.ToLower(o.Text("sha256")) {
@@ -148,7 +148,11 @@ func (s *Session) register(ctx context.Context, o *Object) error {
 	if body["sha256"] == nil {
 		path = o.Kind.Path(o) // an artifact, which Vault verifies by its signature
 	}
-	if _, err = s.Vault.Write(ctx, path, body); err != nil {
+	_, err = s.Vault.Write(ctx, path, body)
+	if unsupported(err) {
+		_, err = s.Vault.Write(ctx, o.Kind.Path(o), body)
+	}
+	if err != nil {
 		return cannotStart(o, err)
 	}
 	return nil

@@ -30,8 +30,11 @@ func readyPlugin(ctx context.Context, s *Session, c *Change) error {
 	}
 	body["version"] = asking
 	_, err = s.Vault.Write(ctx, untypedPath(c.Object), body)
-	if err == nil { // it says no version, so Vault took this one for it
-		return s.deleteEntry(ctx, c.Object, asking)
+	switch {
+	case err == nil: // it says no version, so Vault took this one for it
+		return s.takeBack(ctx, c.Object)
+	case unsupported(err):
+		return nil
 	}
 	if !says(err, "did not match requested version") {
 		return cannotStart(c.Object, err)
@@ -41,6 +44,27 @@ func readyPlugin(ctx context.Context, s *Session, c *Change) error {
 		return fmt.Errorf("the program says that it is version %s, and the file says %s: correct version, or leave it out to take what the program says", said[1], want)
 	}
 	return nil
+}
+
+// takeBack removes the entry that was not meant to be kept.
+func (s *Session) takeBack(ctx context.Context, o *Object) error {
+	s.forget()
+	entries, err := s.catalog(ctx, o.Labels[0], o.Key())
+	if err != nil {
+		return err
+	}
+	if _, there := entries[asking]; !there {
+		return fmt.Errorf("the program is no plugin of type %s: correct the first label, and remove version %s of %s from the catalog", o.Labels[0], asking, o.Key())
+	}
+	s.forget()
+	return s.deleteEntry(ctx, o, asking)
+}
+
+// unsupported tells whether the server does not know the path: then it cannot
+// be asked, and what it registers shows only when it is mounted.
+func unsupported(err error) bool {
+	status := vault.StatusOf(err)
+	return status == 404 || status == 405
 }
 
 // untypedPath registers a plugin without saying its type. Vault then has to

@@ -92,6 +92,14 @@ func (s *Saved) Desired() (*Desired, error) {
 			d.Objects[i].Parent = d.Objects[*saved.Parent]
 		}
 	}
+	for _, o := range d.Objects {
+		depth := 0
+		for up := o.Parent; up != nil; up = up.Parent {
+			if depth++; depth > len(d.Objects) {
+				return nil, errors.New("the saved plan is damaged: make a new plan")
+			}
+		}
+	}
 	for _, c := range s.Checks {
 		d.Checks = append(d.Checks, &Check{Labels: c.Labels, Values: c.Values, At: c.At})
 	}

@@ -70,6 +70,7 @@ func TestWhatIsNoSavedPlanIsRefused(t *testing.T) {
 		`{"version": 1, "digest": "a", "objects": [{"kind": "lamp"}]}`,
 		`{"version": 1, "digest": "a", "objects": [{"kind": "policy", "parent": 0}]}`,
 		`{"version": 1, "digest": "a", "objects": [{"kind": "policy", "parent": 7}]}`,
+		`{"version": 1, "digest": "a", "objects": [{"kind": "policy", "parent": 1}, {"kind": "policy", "parent": 0}]}`,
 	} {
 		saved, err := ReadSaved(strings.NewReader(text))
 		if err != nil {

@@ -25,8 +25,8 @@ type Session struct {
 	record *record
 
 	mu    sync.Mutex
-	views map[string]map[string]any           // sys/mounts, sys/auth
-	ids   map[schema.Reference]string         // references that were looked up
+	views map[string]map[string]any   // sys/mounts, sys/auth
+	ids   map[schema.Reference]string // references that were looked up
 }
 
 // Options are what an operator may ask for beyond the file.

@@ -37,6 +37,35 @@ func (s *Session) planRest(ctx context.Context, d *Desired, p *Plan) error {
 	}
 	slices.SortStableFunc(doomed, func(x, y *Change) int { return int(y.Object.Kind.Stage) - int(x.Object.Kind.Stage) })
 	p.Changes = append(p.Changes, doomed...)
+	return s.spare(ctx, doomed)
+}
+
+// spare refuses to prune what the program's own token depends on, and the last
+// audit device: nobody asks for that by naming a kind.
+func (s *Session) spare(ctx context.Context, doomed []*Change) error {
+	if len(doomed) == 0 {
+		return nil
+	}
+	ends, err := s.ownEnd(ctx)
+	if err != nil {
+		return err
+	}
+	silent, err := s.silences(ctx, doomed)
+	if err != nil {
+		return err
+	}
+	for _, c := range doomed {
+		if c.State, err = s.Read(ctx, c.Object); err != nil {
+			return fmt.Errorf("reading %s: %w", c.Object.Name(), err)
+		}
+		c.Refused = ends(c.Object, c.State)
+		if silent && c.Object.Kind == auditKind {
+			c.Refused = "no audit device would be left: take audit out of ownership.prune, or protect one"
+		}
+		if c.Refused != "" {
+			c.Notes = append(c.Notes, "not possible: "+c.Refused)
+		}
+	}
 	return nil
 }
 

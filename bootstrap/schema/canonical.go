@@ -187,6 +187,9 @@ func Seconds(v any) (int64, error) {
 	if err != nil {
 		return 0, wrong
 	}
+	if d%time.Second != 0 { // Vault would take the rest for nothing, and 500ms for 0: its default
+		return 0, errors.New("a duration of whole seconds is wanted")
+	}
 	return int64(d / time.Second), nil
 }
 

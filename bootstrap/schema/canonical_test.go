@@ -62,6 +62,8 @@ func TestAWrongValueIsRefusedWithoutShowingIt(t *testing.T) {
 		{Duration, canary, `a duration is wanted, as in "30m", "24h", "7d" or a number of seconds`},
 		{Duration, canary + "d", `a duration is wanted, as in "30m", "24h", "7d" or a number of seconds`},
 		{Duration, "9999999999999999d", `a duration is wanted, as in "30m", "24h", "7d" or a number of seconds`},
+		{Duration, "500ms", "a duration of whole seconds is wanted"},
+		{Duration, "1.5s", "a duration of whole seconds is wanted"},
 		{Int, canary, "a whole number is wanted"},
 		{Int, "1.5", "a whole number is wanted"},
 		{Int, []any{canary}, "a whole number is wanted, not a list"},

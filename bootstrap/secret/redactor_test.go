@@ -45,6 +45,8 @@ func TestForms(t *testing.T) {
 			"raw": s, "JSON": in(string(inJSON)), "JSON without HTML": in(plain.String()),
 			"JSON in JSON": strings.TrimSuffix(strings.TrimPrefix(string(twice), `"\"`), `\""`),
 			"query":        url.QueryEscape(s), "path": url.PathEscape(s),
+			"JSON in a query": url.QueryEscape(in(string(inJSON))), "JSON in a path": url.PathEscape(in(plain.String())),
+			"JSON in %+q": in(fmt.Sprintf("%+q", in(string(inJSON)))), "plain JSON in %+q": in(fmt.Sprintf("%+q", in(plain.String()))),
 			"user": strings.TrimPrefix(url.UserPassword("", s).String(), ":"),
 			"std":  base64.StdEncoding.EncodeToString([]byte(s)), "raw std": base64.RawStdEncoding.EncodeToString([]byte(s)),
 			"url": base64.URLEncoding.EncodeToString([]byte(s)), "raw url": base64.RawURLEncoding.EncodeToString([]byte(s)),

@@ -116,6 +116,7 @@ With --json: as plan's, and "proofs": [{"proof", "at", "outcome", "did", "why",
 		example: "  NAME verify --json -f vault.hcl",
 		run:     (*program).verify, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, targetFlag},
 	},
+	exportTask,
 	{
 		use: "policy", short: "Print the least policy that this file needs",
 		long: `Print the policy that a token needs to plan, apply, verify and destroy this file, and

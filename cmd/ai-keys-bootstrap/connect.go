@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,10 +111,7 @@ func (p *program) await(ctx context.Context, client *vault.Client) error {
 	deadline := time.Now().Add(p.flags.wait)
 	said := ""
 	for {
-		health, err := client.Health(ctx)
-		if err == nil {
-			err = usable(health, p.server)
-		}
+		err := p.look(ctx, client)
 		if err == nil || ctx.Err() != nil || errors.Is(err, errTooOld) || time.Now().After(deadline) {
 			return err
 		}
@@ -127,6 +123,22 @@ func (p *program) await(ctx context.Context, client *vault.Client) error {
 			return err
 		}
 	}
+}
+
+// oneLook is how long one look may take while there is time for another.
+const oneLook = 10 * time.Second
+
+func (p *program) look(ctx context.Context, client *vault.Client) error {
+	if p.flags.wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, min(max(p.flags.wait, time.Second), oneLook))
+		defer cancel()
+	}
+	health, err := client.Health(ctx)
+	if err != nil {
+		return err
+	}
+	return usable(health, p.server)
 }
 
 func waitingFor(err error) string {
@@ -237,12 +249,8 @@ func pause(ctx context.Context, d time.Duration) error {
 // process tells the lock who holds it.
 func process() bootstrap.Process {
 	host, _ := os.Hostname() // unknown is none
-	var boot string
-	if text, err := os.ReadFile(filepath.Join("/proc", "sys", "kernel", "random", "boot_id")); err == nil {
-		boot = strings.TrimSpace(string(text))
-	}
 	return bootstrap.Process{
-		Holder: bootstrap.Holder{Host: host, Boot: boot, PID: os.Getpid()},
-		Alive:  alive,
+		Holder: bootstrap.Holder{Host: host, Place: place(), PID: os.Getpid(), Began: began(os.Getpid())},
+		Alive:  func(pid int, then string) bool { return began(pid) == then },
 	}
 }

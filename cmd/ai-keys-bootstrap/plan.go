@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap"
 )
@@ -37,6 +38,9 @@ func (p *program) plan(ctx context.Context, _ []string) error {
 	s, err := p.session(ctx, d, p.options())
 	if err != nil {
 		return err
+	}
+	if p.flags.out != "" && slices.ContainsFunc(d.Files, func(f string) bool { return sameFile(f, p.flags.out) }) {
+		return usageError{fmt.Errorf("--out %s is the file itself: name another for the plan", p.flags.out)}
 	}
 	s.LoadQuietly(ctx, d, nil)
 	plan, err := s.Plan(ctx, d)
@@ -71,6 +75,13 @@ func (p *program) plan(ctx context.Context, _ []string) error {
 		return outcome(exitDifferences)
 	}
 	return nil
+}
+
+// sameFile tells whether two names are of one file that is there.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // options are what the flags ask for beyond the file.

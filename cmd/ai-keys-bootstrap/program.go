@@ -51,6 +51,7 @@ type flags struct {
 	allowLockout bool
 	noChecks     bool
 	dryRun       bool
+	force        bool
 }
 
 func newProgram(in, out, err *os.File) *program {

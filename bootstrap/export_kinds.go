@@ -1,0 +1,378 @@
+package bootstrap
+
+import (
+	"context"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
+)
+
+// An exportHook is what an export has to know of a kind beyond its fields.
+type exportHook struct {
+	// before says which of several things of that name is meant.
+	before func(ctx context.Context, e *exporter, x *exported) error
+	// after brings the values into the form that a file has.
+	after func(ctx context.Context, e *exporter, x *exported) error
+}
+
+// exporting are the kinds that are more than their fields.
+var exporting = map[*Kind]exportHook{
+	auditKind:              {after: exportAudit},
+	pluginKind:             {before: exportVersion, after: exportPlugin},
+	policyKind:             {after: exportPolicy},
+	mountKind:              {after: exportMount},
+	authKind:               {after: exportMount},
+	transitKeyKind:         {after: tidy(tidyTransitKey)},
+	awsRootKind:            {after: tidy(tidyAWSRoot)},
+	databaseConnectionKind: {after: exportConnection},
+	databaseStaticRoleKind: {after: tidy(tidyStaticRole)},
+	oktaConfigKind:         {after: tidy(func(x *exported) { x.hidden = []string{"api_token"} })},
+	jwtConfigKind:          {after: tidy(tidyJWTConfig)},
+	jwtRoleKind:            {after: tidy(func(x *exported) { x.dropIf("role_type", x.Parent.Labels[0]) })},
+	groupKind:              {after: tidy(tidyGroup)},
+	groupAliasKind:         {after: tidy(func(x *exported) { x.Set("name", textOf(x.state.Answer, "name")) })},
+	mfaKind:                {after: tidy(tidyMFA)},
+	quotaKind:              {after: tidy(tidyQuota)},
+	aikeysTransitKind:      {after: exportTransit},
+	aikeysAccountKind:      {after: exportAccount},
+	aikeysRoleKind:         {after: exportRole},
+}
+
+// tidy is a hook that looks at the values alone.
+func tidy(f func(x *exported)) func(context.Context, *exporter, *exported) error {
+	return func(_ context.Context, _ *exporter, x *exported) error {
+		f(x)
+		return nil
+	}
+}
+
+// dropIf leaves out a field that says what is so anyway.
+func (x *exported) dropIf(field, value string) {
+	if x.Text(field) == value {
+		delete(x.Values, field)
+	}
+}
+
+// leave says that an object cannot stand in a file, and why.
+func (x *exported) leave(why string) { x.without, x.Values = why, nil }
+
+func exportMount(_ context.Context, e *exporter, x *exported) error {
+	x.dropIf("token_type", "default-service")
+	types := x.Kind.Block.Variants
+	options := stringsIn(x.state.Values["options"])
+	if x.Labels[0] == "kv" {
+		if options["version"] == "2" {
+			x.Labels = []string{"kv-v2", x.Labels[1]}
+		}
+		delete(options, "version")
+		x.remarks = append(x.remarks, `Its entries are not exported: what is in them may be secret. A data "path" { values = { … } } describes one.`)
+		e.note("%s: its entries are not exported: their values may be secrets", x.Name())
+	} else if len(types[x.Labels[0]].Blocks) == 0 {
+		x.remarks = append(x.remarks, "What is in it is not exported: a file describes nothing in a mount of this type.")
+		e.note("%s: what is in a mount of type %s is not exported", x.Name(), x.Labels[0])
+	}
+	if delete(x.Values, "options"); len(options) > 0 {
+		x.Set("options", options)
+	}
+	return nil
+}
+
+// stringsIn is a canonical map of strings that may be changed.
+func stringsIn(v any) map[string]string {
+	m, _ := v.(map[string]string)
+	return maps.Clone(m)
+}
+
+func exportAudit(_ context.Context, e *exporter, x *exported) error {
+	options, _ := x.state.Answer["options"].(map[string]any)
+	for _, name := range sortedKeys(options) {
+		if f, _ := x.block().Field(name); f == nil {
+			e.note("%s: a file does not know its option %s", x.Name(), name)
+			x.remarks = append(x.remarks, "A file does not know its option "+name+".")
+		}
+	}
+	return nil
+}
+
+// exportVersion takes the version that is pinned, or that a mount runs; where
+// there is none, the last.
+func exportVersion(ctx context.Context, e *exporter, x *exported) error {
+	entries, err := e.s.catalog(ctx, x.Labels[0], x.Key())
+	if err != nil {
+		return err
+	}
+	version, err := e.s.pin(ctx, x.Object)
+	if err != nil {
+		return err
+	}
+	if version == "" {
+		mounts, err := e.s.mountsOf(ctx, x.Object)
+		if err != nil {
+			return err
+		}
+		for _, at := range sortedKeys(mounts) {
+			m, _ := mounts[at].(map[string]any)
+			if running := textOf(m, "running_plugin_version"); running != "" {
+				version = running
+			}
+		}
+	}
+	if _, there := entries[version]; there && version != "" {
+		x.Set("version", version)
+	}
+	return nil
+}
+
+func exportPlugin(ctx context.Context, e *exporter, x *exported) error {
+	entries, err := e.s.catalog(ctx, x.Labels[0], x.Key())
+	if err != nil {
+		return err
+	}
+	delete(entries, textOf(x.state.Answer, "version"))
+	for _, version := range sortedKeys(entries) {
+		if version == "" {
+			version = "without a number"
+		}
+		e.note("%s: its version %s is not exported: a file has one of each plugin", x.Name(), version)
+		x.remarks = append(x.remarks, "The catalog has the version "+version+" too.")
+	}
+	return nil
+}
+
+func tidyTransitKey(x *exported) {
+	if x.state.Values["type"] != "hmac" {
+		delete(x.Values, "key_size")
+	}
+	if strings.HasPrefix(x.transitType(), "managed") {
+		x.leave("Vault does not tell which managed key it stands for")
+	}
+}
+
+func tidyAWSRoot(x *exported) {
+	if x.has("access_key") {
+		x.hidden = []string{"secret_key"}
+	}
+}
+
+// exportConnection finds out what a connection logs in with, and never writes an
+// address with a password in it.
+func exportConnection(_ context.Context, e *exporter, x *exported) error {
+	address := x.Text("connection_url")
+	if literalPassword(address) {
+		x.leave("a password stands in its connection_url, where everybody sees it who may read the connection: " +
+			"write {{username}} and {{password}} there, and the account in username and password")
+		return nil
+	}
+	switch {
+	case strings.Contains(address, "{{password}}"):
+		x.hidden = []string{"password"}
+	case x.has("public_key"):
+		x.hidden = []string{"private_key"}
+	case x.has("auth_type"), x.has("self_managed"):
+	case x.has("username") && address == "":
+		x.hidden = []string{"password"}
+	}
+	var details []string
+	all, _ := x.state.Answer["connection_details"].(map[string]any)
+	for _, name := range sortedKeys(all) {
+		if f, _ := x.block().Field(name); f == nil && name != rotatedMark {
+			details = append(details, name)
+		}
+	}
+	if len(details) > 0 {
+		x.remarks = append(x.remarks, "Not exported, because they may be secret: details = { "+strings.Join(details, ", ")+" }.")
+		e.note("%s: its details %s are not exported: they may be secrets", x.Name(), strings.Join(details, ", "))
+	}
+	return nil
+}
+
+func tidyStaticRole(x *exported) {
+	if !x.has("rotation_schedule") {
+		delete(x.Values, "rotation_window")
+	} else {
+		delete(x.Values, "rotation_period")
+	}
+}
+
+func tidyJWTConfig(x *exported) {
+	if x.has("oidc_client_id") {
+		x.hidden = append(x.hidden, "oidc_client_secret")
+	}
+	if settings, _ := x.Values["provider_config"].V.(map[string]any); settings["provider"] == "gsuite" {
+		x.hidden = append(x.hidden, accountField)
+	}
+}
+
+// tidyGroup writes the name as people have written it, which Vault keeps.
+func tidyGroup(x *exported) {
+	if name := x.Text("name"); name != "" {
+		x.Labels = []string{name}
+	}
+	delete(x.Values, "name")
+}
+
+func tidyMFA(x *exported) {
+	if textOf(x.state.Answer, "name") == "" {
+		x.leave("it has no name, and by its name a file says which it means")
+	}
+	if x.Labels[0] == "pingid" {
+		x.hidden = []string{usernameFormat.Name}
+	}
+}
+
+func tidyQuota(x *exported) {
+	if !x.has("path") {
+		delete(x.Values, "inheritable") // it always is then
+	}
+}
+
+// exportAccount adds the fields that only the account's provider has.
+func exportAccount(ctx context.Context, e *exporter, x *exported) error {
+	return e.providerFields(ctx, x, textOf(x.state.Answer, "provider"), "account_fields")
+}
+
+func exportRole(ctx context.Context, e *exporter, x *exported) error {
+	foreign := staticFields
+	if x.Text("type") == "static" {
+		foreign = dynamicFields
+	}
+	for _, name := range foreign {
+		delete(x.Values, name)
+	}
+	account, err := e.s.readIn(ctx, x.MountPath(), "accounts", x.Text("account"))
+	if err != nil || account == nil {
+		return err
+	}
+	return e.providerFields(ctx, x, textOf(account, "provider"), "role_fields")
+}
+
+// providerFields adds what is set of a provider's own fields.
+func (e *exporter) providerFields(ctx context.Context, x *exported, name, of string) error {
+	def, err := e.s.providerOf(ctx, x.Object, name)
+	if err != nil || def == nil {
+		return err
+	}
+	fields, _ := def.answer[of].(map[string]any)
+	for _, name := range sortedKeys(fields) {
+		f, _ := fields[name].(map[string]any)
+		if f["secret"] == true {
+			x.hidden = append(x.hidden, name)
+			continue
+		}
+		if known, _ := x.block().Field(name); known != nil {
+			continue
+		}
+		have, err := providerRest.Canonical(x.state.Answer[name])
+		if err != nil {
+			return err
+		}
+		byDefault, err := providerRest.Canonical(f["default"])
+		if err != nil {
+			return err
+		}
+		if odd(map[string]any{name: have}) != "" {
+			x.leave(name + " has a private-use character in it")
+			return nil
+		}
+		if have != nil && !schema.Equal(have, byDefault) {
+			x.Set(name, eachText(have, e.withAccessors))
+		}
+	}
+	return nil
+}
+
+// exportTransit writes the key in the short form, and leaves out a login that
+// bootstrap makes by itself.
+func exportTransit(ctx context.Context, e *exporter, x *exported) error {
+	mount, key := transitKeyOf(&Object{Values: x.Values})
+	delete(x.Values, "mount")
+	x.Set("key", slashed(mount, key))
+	method, _ := x.state.Values["auth_method"].(string)
+	x.dropIf("auth_mount", method)
+	wired, err := e.wired(ctx, x)
+	if err != nil {
+		return err
+	}
+	if wired == nil {
+		x.hidden = map[string][]string{"approle": {"secret_id"}, "token": {"token"}}[method]
+		return nil
+	}
+	delete(x.Values, "role_id")
+	role, err := e.s.Read(ctx, wiringRole(wired))
+	if err != nil {
+		return err
+	}
+	have, _ := role.Values["secret_id_bound_cidrs"].([]string)
+	usual := schema.Field{Type: schema.Set}
+	want, _ := usual.Canonical(boundTo(wired)) // a list of strings
+	if list, _ := want.([]string); !slices.Equal(have, list) {
+		x.Set("bound_cidrs", append([]string{}, have...))
+	}
+	return nil
+}
+
+// wired are the settings as the file's would be when they are read, if the
+// login is the one that bootstrap makes; nil if it is another.
+func (e *exporter) wired(ctx context.Context, x *exported) (*Object, error) {
+	if x.state.Values["auth_method"] != "approle" {
+		return nil, nil
+	}
+	o := &Object{Kind: x.Kind, Parent: x.Parent, Values: maps.Clone(x.Values)}
+	mount, key := path.Split(o.Text("key"))
+	o.Set("mount", strings.TrimSuffix(mount, "/"))
+	o.Set("key", key)
+	o.Set("auth_mount", x.state.Values["auth_mount"])
+	ref := schema.Reference{Of: schema.RefRoleID, Name: o.Text("auth_mount") + "/role/" + wiringName(o)}
+	id, err := e.s.lookUp(ctx, ref)
+	if err != nil || id == "" || id != x.state.Values["role_id"] {
+		return nil, err
+	}
+	o.Set("role_id", ref.Token())
+	return o, nil
+}
+
+// unwire leaves out the policies and roles that come with the settings of an
+// ai-keys mount, as long as nobody has changed them.
+func (e *exporter) unwire(ctx context.Context) error {
+	brought := make(map[string]*Object)
+	var failed error
+	every(e.top, func(x *exported) {
+		if x.Kind != aikeysTransitKind {
+			return
+		}
+		o, err := e.wired(ctx, x)
+		if err != nil {
+			failed = err
+		}
+		if o != nil {
+			for _, d := range deriveWiring(o) {
+				if !d.Loose {
+					brought[d.Name()] = d
+				}
+			}
+		}
+	})
+	if failed != nil || len(brought) == 0 {
+		return failed
+	}
+	as := func(x *exported) bool {
+		d := brought[x.Name()]
+		if d == nil {
+			return false
+		}
+		c, err := e.s.look(ctx, d)
+		if err == nil {
+			err = e.s.review(ctx, c)
+		}
+		if err != nil {
+			failed = err
+		}
+		return err == nil && c.Action == None
+	}
+	e.top = slices.DeleteFunc(e.top, as)
+	every(e.top, func(x *exported) { x.inner = slices.DeleteFunc(x.inner, as) })
+	return failed
+}
