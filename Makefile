@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
-# What the plugin reports to Vault: v1.2.3 on a tag, v1.2.3-4-gabc1234 after it.
+# What the programs report: v1.2.3 on a tag, v1.2.3-4-gabc1234 after it.
 # Before the first tag the default in the code stands.
 VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)
 version_variable := github.com/ai-keys/vault-plugin-secrets-ai-keys/backend.Version
@@ -30,7 +30,7 @@ build: ## Build the binaries into bin/
 	@set -e; mkdir -p bin; version='$(VERSION)'; for dir in cmd/*/; do \
 		name=$$(basename "$$dir"); \
 		CGO_ENABLED=0 go build -trimpath $(buildvcs) \
-			-ldflags "-s -w $${version:+-X $(version_variable)=$$version}" -o "bin/$$name" "./$$dir"; \
+			-ldflags "-s -w $${version:+-X $(version_variable)=$$version -X main.Version=$$version}" -o "bin/$$name" "./$$dir"; \
 		echo "bin/$$name is built$${version:+, version $$version}."; \
 	done
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/vault"
 )
 
@@ -45,9 +46,8 @@ func (o *Object) access() []Access {
 	return out
 }
 
-// Needs is the least that a token must be allowed to plan, apply, verify and
-// destroy a file.
-func Needs(d *Desired) Rights {
+// ownRights are those that every run needs, whatever the file says.
+func ownRights() Rights {
 	r := make(Rights)
 	r.add(
 		Access{"sys/mounts", []string{"read"}},
@@ -61,13 +61,67 @@ func Needs(d *Desired) Rights {
 		Access{slashed(fingerprintMount, "keys", fingerprintKey), []string{"create", "read", "update"}},
 		Access{slashed(fingerprintMount, "hmac", fingerprintKey), []string{"update"}},
 	)
+	return r
+}
+
+// Needs is the least that a token must be allowed to plan, apply, verify and
+// destroy a file.
+func Needs(d *Desired) Rights {
+	r := ownRights()
 	for _, o := range d.Objects {
 		r.add(o.access()...)
 	}
 	for _, c := range d.Checks {
 		r.add(c.access(d.Objects)...)
 	}
+	for _, name := range d.Ownership.Prune {
+		r.add(pruneAccess(d, name)...)
+	}
+	for _, secret := range d.Secrets {
+		if path, ok := strings.CutPrefix(secret.From, "vault:"); ok {
+			r.add(sourceAccess(path)...)
+		}
+	}
 	return r
+}
+
+// sourceAccess is what reading a secret from a kv of this server takes. Which
+// version it is, and where its mount ends, only the server knows.
+func sourceAccess(source string) []Access {
+	path, _, _ := strings.Cut(source, "#")
+	path = strings.Trim(path, "/")
+	out := []Access{{"sys/internal/ui/mounts/" + path, []string{"read"}}, {path, []string{"read"}}}
+	for i, r := range path {
+		if r == '/' {
+			out = append(out, Access{path[:i] + "/data" + path[i:], []string{"read"}})
+		}
+	}
+	return out
+}
+
+// pruneAccess is what finding and deleting the objects of a kind takes, those
+// that are in no file too.
+func pruneAccess(d *Desired, name string) []Access {
+	i := slices.IndexFunc(kinds, func(k *Kind) bool { return k.Name == name })
+	if i < 0 {
+		return nil
+	}
+	kind := kinds[i]
+	probes := []*Object{{Kind: kind}}
+	if kind.Block != nil && nested(kind) {
+		probes = nil
+		for _, o := range d.Objects {
+			if slices.Contains(o.block().Blocks, kind.Block) {
+				probes = append(probes, &Object{Kind: kind, Parent: o})
+			}
+		}
+	}
+	var out []Access
+	for _, probe := range probes {
+		list := kind.ListPath(probe)
+		out = append(out, Access{list, []string{"list", "read"}}, Access{list + "/*", []string{"read", "delete", "sudo"}})
+	}
+	return out
 }
 
 // A DeniedError is a token that may not do what is needed.
@@ -145,10 +199,16 @@ func (s *Session) Preflight(ctx context.Context, p *Plan) error {
 			return fmt.Errorf("%s: nothing was written: %s", c.Object.Name(), c.Refused)
 		}
 	}
+	if err := s.needReferences(ctx, p); err != nil {
+		return err
+	}
 	if err := s.needSecrets(p); err != nil {
 		return err
 	}
-	want := make(Rights)
+	want, err := s.ownNeeds(ctx, p)
+	if err != nil {
+		return err
+	}
 	for _, c := range p.Pending() {
 		for _, a := range c.Object.access() {
 			if c.Action == Delete {
@@ -203,6 +263,61 @@ func (s *Session) lacks(ctx context.Context, want Rights) (Rights, error) {
 		}
 	}
 	return missing, nil
+}
+
+// needReferences refuses a plan that refers to what is neither on the server nor
+// made by it: an enforcement that cannot be made would leave logins without a
+// second factor.
+func (s *Session) needReferences(ctx context.Context, p *Plan) error {
+	made := make(map[string]bool)
+	for _, c := range p.Pending() {
+		if c.Action != Delete {
+			made[c.Object.Name()] = true
+		}
+	}
+	var lines []string
+	for _, c := range p.Pending() {
+		if c.Action == Delete {
+			continue
+		}
+		for _, field := range sortedKeys(c.Object.Values) {
+			v := c.Object.Values[field]
+			_, unknown, err := s.Resolve(ctx, v.V)
+			if err != nil {
+				return err
+			}
+			for _, r := range unknown {
+				if r.Of != schema.RefSecret && !slices.ContainsFunc(makers(r), func(name string) bool { return made[name] }) {
+					lines = append(lines, fmt.Sprintf("  %s: %s: %s: there is no %s on the server, and none in the plan", v.At, c.Object.Name(), field, r))
+				}
+			}
+		}
+	}
+	if len(lines) > 0 {
+		return fmt.Errorf("nothing was written, because what the file refers to is not there:\n%s", strings.Join(lines, "\n"))
+	}
+	return nil
+}
+
+// makers are the names of the objects that bring about what is referred to.
+func makers(r schema.Reference) []string {
+	switch r.Of {
+	case schema.RefAccessor:
+		return []string{"mount auth/" + r.Name}
+	case schema.RefMFAMethod:
+		var names []string
+		for _, of := range []string{"okta", "totp", "duo", "pingid"} {
+			names = append(names, (&Object{Kind: mfaKind, Labels: []string{of, r.Name}}).Name())
+		}
+		return names
+	case schema.RefGroup:
+		return []string{(&Object{Kind: groupKind, Labels: []string{strings.ToLower(r.Name)}}).Name()}
+	case schema.RefRoleID:
+		mount, role, _ := strings.Cut(r.Name, "/role/")
+		return []string{"auth/" + mount + " role " + role}
+	case schema.RefEntity, schema.RefSecret:
+	}
+	return nil
 }
 
 // needSecrets refuses a plan whose secrets are not all there.

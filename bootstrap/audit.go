@@ -7,9 +7,11 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/file"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/vault"
 )
 
 // optionPrefix is where Vault answers the options of an audit device: all of
@@ -231,6 +233,29 @@ func writeAudit(ctx context.Context, s *Session, c *Change) error {
 	if err == nil || !c.State.Exists {
 		return err
 	}
+	return s.restoreAudit(ctx, c, err)
+}
+
+// restoreTime is how long an audit device is tried to be enabled again, also
+// after the operator has ended everything: without it Vault may log nothing.
+const restoreTime = 15 * time.Second
+
+// restoreAudit enables a device as it was before, after it could not be enabled
+// as the file says. Where the answer was lost it may have been.
+func (s *Session) restoreAudit(ctx context.Context, c *Change, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTime)
+	defer cancel()
+	path := c.Object.Kind.Path(c.Object)
+	if errors.Is(err, vault.ErrUnknownOutcome) {
+		s.forget()
+		now, unseen := s.auditDevice(ctx, c.Object)
+		switch {
+		case unseen != nil:
+			return fmt.Errorf("the device was disabled, and whether it is enabled again is not known (look: vault audit list): %w", errors.Join(err, unseen))
+		case now != nil:
+			return nil // what it is like is compared next
+		}
+	}
 	former := make(map[string]any)
 	for _, name := range []string{"type", "description", "local", "options"} {
 		former[name] = c.State.Answer[name]
@@ -258,26 +283,11 @@ func (s *Session) noteSilence(ctx context.Context, changes []*Change) error {
 		return err
 	}
 	for _, c := range changes {
-		if c.Action == Delete && c.Object.Kind == auditKind {
+		if c.Object.Kind == auditKind {
 			c.Notes = append(c.Notes, "no audit device is left: from then on Vault logs no request")
 		}
 	}
 	return nil
-}
-
-// silences tells whether changes delete every audit device that there is.
-func (s *Session) silences(ctx context.Context, changes []*Change) (bool, error) {
-	doomed := 0
-	for _, c := range changes {
-		if c.Action == Delete && c.Object.Kind == auditKind {
-			doomed++
-		}
-	}
-	if doomed == 0 {
-		return false, nil
-	}
-	all, err := s.view(ctx, "sys/audit")
-	return doomed >= len(all), err
 }
 
 func listAudit(ctx context.Context, s *Session, k *Kind, _ *Object) ([]*Object, error) {

@@ -84,11 +84,8 @@ func (s *Session) compare(ctx context.Context, o *Object, st *State) (*Change, e
 // difference compares one field.
 func (s *Session) difference(ctx context.Context, o *Object, f *schema.Field, st *State) (*FieldChange, bool, error) {
 	raw, set := o.Value(f.Name)
-	if !set && o.Loose {
-		return nil, false, nil
-	}
 	if !set {
-		return leftOut(f, st), false, nil
+		return leftOut(o, f, st), false, nil
 	}
 	resolved, unknown, err := s.Resolve(ctx, raw)
 	if err != nil {
@@ -131,8 +128,8 @@ func (s *Session) difference(ctx context.Context, o *Object, f *schema.Field, st
 }
 
 // leftOut compares a field that the file does not set.
-func leftOut(f *schema.Field, st *State) *FieldChange {
-	if f.Keep || !st.Exists {
+func leftOut(o *Object, f *schema.Field, st *State) *FieldChange {
+	if f.Keep || o.Loose || !st.Exists {
 		return nil
 	}
 	want, err := f.Canonical(f.Default)

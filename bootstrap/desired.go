@@ -8,6 +8,7 @@ import (
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/file"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/vault"
 )
 
 // A Desired is what the file wants, in the order of an apply.
@@ -77,6 +78,9 @@ func (b *builder) add(n *file.Node, parent *Object) {
 		return // a part of its parent, which has taken it in Prepare
 	}
 	o := &Object{Kind: kind, Parent: parent, Labels: slices.Clone(n.Labels), Values: maps.Clone(n.Values), At: n.At}
+	if !n.Wrong {
+		o.settleSwitches(n)
+	}
 	if kind.Prepare != nil && !n.Wrong {
 		b.diags = append(b.diags, kind.Prepare(o, n)...)
 	}
@@ -86,6 +90,20 @@ func (b *builder) add(n *file.Node, parent *Object) {
 	}
 	if kind.Derive != nil && !n.Wrong {
 		b.derived = append(b.derived, kind.Derive(o)...)
+	}
+}
+
+// settleSwitches makes true and false of what was written as "true" or 0: who
+// asks for a switch need not know how many ways there are.
+func (o *Object) settleSwitches(n *file.Node) {
+	for _, f := range o.fields() {
+		v, set := o.Values[f.Name]
+		if f.Type != schema.Bool || !set || len(schema.References(v.V)) > 0 {
+			continue
+		}
+		c, _ := f.Canonical(v.V) // checked when the file was read
+		v.V = c == true
+		o.Values[f.Name], n.Values[f.Name] = v, v
 	}
 }
 
@@ -119,7 +137,15 @@ func plainValues(o *Object) map[string]any {
 // not case-sensitive, so two blocks may be one object.
 func (b *builder) put(o *Object) {
 	name := o.Name()
+	if o.Kind.Path != nil {
+		if err := vault.CheckPath(o.Kind.Path(o)); err != nil {
+			b.diags = append(b.diags, mistake(o.At, name+" has a name that Vault does not take", err.Error())...)
+		}
+	}
 	if first, there := b.byName[name]; there {
+		if slices.ContainsFunc(b.diags, func(d file.Diagnostic) bool { return d.Severity == file.Error && d.At == o.At }) {
+			return // that the block stands there twice was said
+		}
 		b.diags = append(b.diags, file.Diagnostic{
 			Severity: file.Error, At: o.At,
 			Summary: fmt.Sprintf("%s stands here a second time", name),

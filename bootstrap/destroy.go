@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/vault"
 )
 
 // A destroy takes away what the file has made, in the opposite order, and
@@ -32,11 +34,14 @@ func (s *Session) PlanDestroy(ctx context.Context, d *Desired) (*Plan, error) {
 	}
 	s.forget()
 	s.record.reload()
-	f := &fate{s: s, d: d, objects: objects, states: make(map[*Object]*State), kept: make(map[*Object]string), going: make(map[*Object]bool)}
-	if err := f.read(ctx); err != nil {
+	f := newFate(s, d, objects)
+	if err := f.read(ctx, "this destroy"); err != nil {
 		return nil, err
 	}
 	f.keep()
+	if err := f.keepFactors(ctx); err != nil {
+		return nil, err
+	}
 	p := &Plan{}
 	for _, o := range objects {
 		in := f.surrounds(o)
@@ -62,7 +67,8 @@ func (s *Session) PlanDestroy(ctx context.Context, d *Desired) (*Plan, error) {
 	return p, s.planRecords(ctx, d, f, p)
 }
 
-// A fate is what becomes of the objects of a file.
+// A fate is what becomes of objects: those of a file when it is destroyed, or
+// those in no file when they are pruned.
 type fate struct {
 	s       *Session
 	d       *Desired
@@ -75,21 +81,29 @@ type fate struct {
 	lost map[*Object][]*Object
 }
 
-// read looks which of the objects are there.
-func (f *fate) read(ctx context.Context) error {
+func newFate(s *Session, d *Desired, objects []*Object) *fate {
+	return &fate{s: s, d: d, objects: objects, states: make(map[*Object]*State), kept: make(map[*Object]string), going: make(map[*Object]bool)}
+}
+
+// read looks which of the objects are there, for what is said to be under way.
+func (f *fate) read(ctx context.Context, doing string) error {
 	states, errs := make([]*State, len(f.objects)), make([]error, len(f.objects))
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for i, o := range f.objects {
 		group.Go(func() error {
-			if states[i], errs[i] = f.s.Read(ctx, o); errs[i] != nil {
+			states[i], errs[i] = f.s.Read(ctx, o)
+			switch {
+			case vault.IsAbsentMount(errs[i]): // Vault could not unmount it, and answers nothing from it until it can
+				states[i], errs[i] = absent, nil
+			case errs[i] != nil:
 				errs[i] = fmt.Errorf("reading %s: %w", o.Name(), errs[i])
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // the errors are looked at together, so that all missing rights are named at once
-	if err := denied("this destroy", errs); err != nil {
+	if err := denied(doing, errs); err != nil {
 		return err
 	}
 	for i, o := range f.objects {
@@ -184,14 +198,24 @@ func (f *fate) surrounds(o *Object) *Object {
 // what was made for them.
 func atProvider(o *Object) bool { return o.Kind == aikeysRoleKind || o.Kind == aikeysAccountKind }
 
-// turn is when an object's turn comes; higher is earlier. The engine's mount
-// withdraws keys before it goes, and needs its login and its transit key for
-// that.
-func turn(o *Object) Stage {
-	if o.Kind.Mounts == SecretsMount && o.Labels[0] == "ai-keys" {
-		return StageAIKeysTransit
+// turn is when an object's turn comes; higher is earlier. It is the opposite of
+// an apply's, but for two:
+//
+//   - The engine's mount withdraws keys before it goes, and needs its login and
+//     its transit key for that.
+//   - Second factors go after the logins that they guard, and the groups by
+//     which they find people after them: a destroy that stops in between leaves
+//     no login without one.
+func turn(o *Object) int {
+	const apart = 100 // more than there are stages
+	switch stage := o.Kind.Stage; {
+	case o.Kind.Mounts == SecretsMount && o.Labels[0] == "ai-keys":
+		return apart * int(StageAIKeysTransit)
+	case stage >= StageGroup && stage <= StageEnforcement:
+		return apart*int(StageTransitKey) + int(stage)
+	default:
+		return apart * int(stage)
 	}
-	return o.Kind.Stage
 }
 
 // deletions are the changes, in their order.
@@ -199,8 +223,31 @@ func (f *fate) deletions(ctx context.Context) ([]*Change, error) {
 	if err := f.findLost(ctx); err != nil {
 		return nil, err
 	}
-	var out []*Change
-	inside := make(map[*Object]int)
+	out, inside := f.inOrder()
+	ends, err := f.s.ownEnd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range out {
+		if n := inside[c.Object]; n > 0 {
+			c.Notes = append(c.Notes, "with "+counted(n, "object")+" of the file in it")
+		}
+		if err := f.explain(ctx, c); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Object.Name(), err)
+		}
+		if c.Refused == "" {
+			c.Refused = ends(c.Object, c.State)
+		}
+		if c.Refused != "" {
+			c.refuse(c.Refused)
+		}
+	}
+	return out, nil
+}
+
+// inOrder are the bare changes, and how many objects go with each.
+func (f *fate) inOrder() (out []*Change, inside map[*Object]int) {
+	inside = make(map[*Object]int)
 	for _, o := range slices.Backward(f.objects) {
 		if !f.going[o] {
 			continue
@@ -218,26 +265,8 @@ func (f *fate) deletions(ctx context.Context) ([]*Change, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *Change) int { return int(turn(b.Object)) - int(turn(a.Object)) })
-	ends, err := f.s.ownEnd(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range out {
-		if n := inside[c.Object]; n > 0 {
-			c.Notes = append(c.Notes, "with "+counted(n, "object")+" of the file in it")
-		}
-		if err := f.explain(ctx, c); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Object.Name(), err)
-		}
-		if c.Refused == "" {
-			c.Refused = ends(c.Object, c.State)
-		}
-		if c.Refused != "" {
-			c.Notes = append(c.Notes, "not possible: "+c.Refused)
-		}
-	}
-	return out, nil
+	slices.SortStableFunc(out, func(a, b *Change) int { return turn(b.Object) - turn(a.Object) })
+	return out, inside
 }
 
 // Destroy does what a plan of [Session.PlanDestroy] says. Stop, when it ends,

@@ -59,25 +59,52 @@ func (f *fate) explain(ctx context.Context, c *Change) error {
 		return f.explainMount(ctx, c)
 	case o.Kind == transitKeyKind:
 		c.Notes = append(c.Notes, "what it encrypted can never be read again")
-		c.Refused = refusedKey(o, c.State.Answer)
+		c.Refused = refusedKey(o, c.State.Answer, o)
 	case o.Kind == kvDataKind && o.fileVersion() == "2" && o.kvMode() == kvReplace:
 		c.Notes = append(c.Notes, "its latest version is deleted; vault kv undelete brings it back")
 	case o.Kind == databaseStaticRoleKind:
-		c.Notes = append(c.Notes, "the account "+o.Text("username")+" stays, with a password that nobody knows any more")
+		c.Notes = append(c.Notes, "the account "+c.textThere("username")+" stays, with a password that nobody knows any more")
 	case o.Kind == awsStaticRoleKind:
-		c.Notes = append(c.Notes, "the access key of the IAM user "+o.Text("username")+" stays valid at AWS")
+		c.Notes = append(c.Notes, "the access key of the IAM user "+c.textThere("username")+" stays valid at AWS")
 	case o.Kind == pluginKind:
 		return f.explainPlugin(ctx, c)
 	case o.Kind == mfaKind:
 		return f.explainMFA(ctx, c)
+	case o.Kind == enforcementKind:
+		return f.explainEnforcement(ctx, c)
+	case o.Kind == groupKind:
+		return f.explainGroup(ctx, c)
 	case o.Kind == databaseConnectionKind:
 		return f.explainRoot(ctx, c, o)
 	}
 	return nil
 }
 
+// textThere is a field as the server has it.
+func (c *Change) textThere(field string) string {
+	text, _ := c.State.Values[field].(string)
+	return text
+}
+
 func (f *fate) explainMount(ctx context.Context, c *Change) error {
 	o := c.Object
+	c.Notes = append(c.Notes, f.lostIn(o))
+	for _, child := range slices.Concat(f.objects, f.lost[o]) {
+		if st := f.states[child]; child.Parent != o || st != nil && !st.Exists {
+			continue
+		}
+		if err := f.explainRoot(ctx, c, child); err != nil {
+			return err
+		}
+	}
+	if o.Kind.Mounts == SecretsMount && o.Labels[0] == "transit" {
+		return f.explainKeys(ctx, c)
+	}
+	return nil
+}
+
+// lostIn says what is lost with a mount.
+func (f *fate) lostIn(o *Object) string {
 	text, known := lostWith[o.Labels[0]]
 	switch {
 	case o.Kind.Mounts == AuthMount:
@@ -95,21 +122,15 @@ func (f *fate) explainMount(ctx context.Context, c *Change) error {
 		}
 		text += fmt.Sprintf("; %s that no file names included: %s", counted(len(lost), "object"), strings.Join(names, ", "))
 	}
-	c.Notes = append(c.Notes, text)
-	for _, child := range f.objects {
-		if child.Parent != o || !f.states[child].Exists {
-			continue
-		}
-		if err := f.explainRoot(ctx, c, child); err != nil {
-			return err
-		}
-	}
-	if o.Kind.Mounts != SecretsMount || o.Labels[0] != "transit" {
-		return nil
-	}
+	return text
+}
+
+// explainKeys finds keys that may not be deleted in a transit engine that goes.
+func (f *fate) explainKeys(ctx context.Context, c *Change) error {
+	o := c.Object
 	keys := slashed(o.MountPath(), "keys")
 	names, err := f.s.Vault.List(ctx, keys)
-	if vault.StatusOf(err) == 403 {
+	if vault.StatusOf(err) == 403 || vault.IsAbsentMount(err) {
 		return nil // the mount's deletion will look
 	}
 	for _, name := range names {
@@ -119,19 +140,20 @@ func (f *fate) explainMount(ctx context.Context, c *Change) error {
 			return err
 		}
 		if err == nil && c.Refused == "" {
-			c.Refused = refusedKey(key, answer)
+			c.Refused = refusedKey(key, answer, o)
 		}
 	}
 	return err
 }
 
-// refusedKey says why a transit key is not deleted; "" if it can be.
-func refusedKey(o *Object, answer map[string]any) string {
+// refusedKey says why a transit key is not deleted, and what to protect instead;
+// "" if it can be.
+func refusedKey(o *Object, answer map[string]any, instead *Object) string {
 	if allowed, _ := answer["deletion_allowed"].(bool); answer == nil || allowed {
 		return ""
 	}
 	return fmt.Sprintf("the key %s may not be deleted, because what it encrypted could never be read again. If that is what you want, set deletion_allowed = true in it and apply, or: vault write %s/config deletion_allowed=true. "+
-		"Or keep it: ownership { protect = [%q] }", o.Key(), o.Kind.Path(o), o.Parent.Name())
+		"Or keep it: ownership { protect = [%q] }", o.Key(), o.Kind.Path(o), instead.Name())
 }
 
 // explainRoot says that a password which only Vault knows is lost with it.
@@ -169,30 +191,4 @@ func (f *fate) explainPlugin(ctx context.Context, c *Change) error {
 		c.Refused = fmt.Sprintf("%s run it, and stay: protect it as well, with ownership { protect = [%q] }, or unmount them first", strings.Join(sortedKeys(mounts), ", "), c.Object.Name())
 	}
 	return nil
-}
-
-// explainMFA finds enforcements that stay and ask for the method.
-func (f *fate) explainMFA(ctx context.Context, c *Change) error {
-	_, info, err := f.s.Vault.ListInfo(ctx, enforcementPath)
-	if err != nil {
-		return err
-	}
-	for _, name := range sortedKeys(info) {
-		e, _ := info[name].(map[string]any)
-		if !slices.Contains(stringsOf(e["mfa_method_ids"]), textOf(c.State.Answer, "id")) || f.goes(enforcementKind, name) {
-			continue
-		}
-		c.Refused = "the login enforcement " + name + " asks for it, and stays: take it out of there first"
-	}
-	return nil
-}
-
-// goes tells whether an object of a kind is taken away.
-func (f *fate) goes(k *Kind, name string) bool {
-	for o := range f.going {
-		if o.Kind == k && o.Key() == name {
-			return true
-		}
-	}
-	return false
 }

@@ -9,13 +9,14 @@ import (
 )
 
 // recordsKind is what the program itself keeps on the server about a file's
-// objects. A destroy takes it away last, with the mounts that it is in when
-// nothing else is recorded there. It is in no list of kinds: no file names it.
-func recordsKind(names []string) *Kind {
+// objects. A destroy takes it away last; that of a whole file with the mounts
+// that it is in, when nothing else is recorded there. It is in no list of kinds:
+// no file names it.
+func recordsKind(names []string, whole bool) *Kind {
 	return &Kind{
 		Name: "records of ai-keys-bootstrap",
 		Delete: func(ctx context.Context, s *Session, _ *Object) error {
-			return s.dropRecords(ctx, names)
+			return s.dropRecords(ctx, names, whole)
 		},
 		Access: func(*Object) []Access {
 			return []Access{
@@ -44,28 +45,29 @@ func (s *Session) planRecords(ctx context.Context, d *Desired, f *fate, p *Plan)
 			names = append(names, o.Name())
 		}
 	}
+	whole := len(f.kept) == 0 && len(f.objects) == len(d.Objects)
 	if p.Empty() {
 		if !there {
 			return nil
 		}
 		ours, others, err := s.recordedOf(ctx, names)
-		if err != nil || len(ours) == 0 && len(others) > 0 {
+		if err != nil || len(ours) == 0 && (len(others) > 0 || !whole) {
 			return err
 		}
 	}
-	c := &Change{Object: &Object{Kind: recordsKind(names)}, Action: Delete, State: &State{Exists: true}}
-	if len(f.kept) == 0 && len(f.objects) == len(d.Objects) {
+	c := &Change{Object: &Object{Kind: recordsKind(names, whole)}, Action: Delete, State: &State{Exists: true}}
+	if whole {
 		c.Notes = append(c.Notes, "with the mounts "+recordMount+" and "+fingerprintMount+", if nothing else is recorded there")
 	}
 	p.Changes = append(p.Changes, c)
 	return nil
 }
 
-// dropRecords forgets objects, and takes the program's own mounts away if
-// nothing is recorded there any more. The fingerprints go first: without the
+// dropRecords forgets objects, and takes the program's own mounts away if that
+// is wanted and nothing is recorded there any more. The fingerprints go first: without the
 // record they would be of no use, and with it and without them the next apply
 // sends the secrets again.
-func (s *Session) dropRecords(ctx context.Context, names []string) error {
+func (s *Session) dropRecords(ctx context.Context, names []string, mounts bool) error {
 	ours, others, err := s.recordedOf(ctx, names)
 	if err != nil {
 		return err
@@ -75,7 +77,7 @@ func (s *Session) dropRecords(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	if len(others) > 0 {
+	if len(others) > 0 || !mounts {
 		return nil
 	}
 	for _, path := range []string{fingerprintMount, recordMount} {

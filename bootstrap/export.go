@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -35,7 +36,9 @@ func (s *Session) Export(ctx context.Context, o ExportOptions, w io.Writer) (not
 	s.record.reload()
 	e := &exporter{s: s, options: o, names: make(map[schema.Reference]string), taken: make(map[string]bool)}
 	if e.accessors, err = s.accessors(ctx); err != nil {
-		return nil, err
+		if err := e.unread(nil, "the auth methods", err); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.collect(ctx); err != nil {
 		return nil, err
@@ -77,12 +80,18 @@ type exported struct {
 	// hidden are fields that Vault does not return, and that have to be set.
 	hidden []string
 	inner  []*exported
-	// remarks stand above it as comments.
-	remarks []string
+	// remarks stand above it as comments; those that were told are notes as well.
+	remarks, told []string
 	// without says why it cannot stand in a file. It is a comment then.
 	without string
 	// first and last are its lines.
 	first, last int
+}
+
+// tell puts something above an object, and tells the operator.
+func (x *exported) tell(text string) {
+	x.remarks = append(x.remarks, text)
+	x.told = append(x.told, text)
 }
 
 // note tells the operator something.
@@ -104,7 +113,7 @@ func (e *exporter) collect(ctx context.Context) error {
 		}
 		e.top = append(e.top, found...)
 	}
-	if err := denied("this export", e.denied); err != nil {
+	if err := e.refusal(); err != nil {
 		return err
 	}
 	for _, t := range e.options.Targets {
@@ -113,6 +122,19 @@ func (e *exporter) collect(ctx context.Context) error {
 		}
 	}
 	return e.unwire(ctx)
+}
+
+// refusal names every right that is missing; nil if none is.
+func (e *exporter) refusal() error {
+	err := denied("this export", e.denied)
+	if d, is := errors.AsType[*DeniedError](err); is {
+		for path := range d.Missing {
+			if path == "sys/audit" || strings.HasPrefix(path, "sys/plugins/catalog/") {
+				d.Missing.add(Access{path, []string{"sudo"}}) // Vault does not say that it wants it
+			}
+		}
+	}
+	return err
 }
 
 // those are the objects of a kind: in a mount, or in none. What is in them
@@ -199,8 +221,7 @@ func (e *exporter) unread(x *exported, what string, err error) error {
 	case what == "it":
 		x.without = "it could not be read: " + err.Error()
 	default:
-		x.remarks = append(x.remarks, what+" could not be read: "+err.Error())
-		e.note("%s: %s could not be read: %v", x.Name(), what, err)
+		x.tell(what + " could not be read: " + err.Error())
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (e *exporter) settle(ctx context.Context) (string, error) {
 		}
 		desired, diags := Load([]string{name})
 		if !diags.HasErrors() {
-			e.noteLeftOut()
+			e.notes = append(tellings(e.top), e.notes...)
 			return text, e.noteDifferences(ctx, desired)
 		}
 		if !e.refuse(diags) {
@@ -60,19 +60,21 @@ func (e *exporter) refuse(diags file.Diagnostics) bool {
 	return some
 }
 
-// noteLeftOut notes what stands in the file as a comment.
-func (e *exporter) noteLeftOut() {
-	var look func(all []*exported)
-	look = func(all []*exported) {
-		for _, x := range all {
-			if x.without != "" {
-				e.note("%s is left out: %s", x.Name(), x.without)
-				continue
-			}
-			look(x.inner)
+// tellings are what there is to tell of objects, and of those that stand in the file
+// as comments only.
+func tellings(all []*exported) []string {
+	var out []string
+	for _, x := range all {
+		if x.without != "" {
+			out = append(out, x.Name()+" is left out: "+x.without)
+			continue
 		}
+		for _, text := range x.told {
+			out = append(out, x.Name()+": "+text)
+		}
+		out = append(out, tellings(x.inner)...)
 	}
-	look(e.top)
+	return out
 }
 
 // noteDifferences notes what a plan with the exported file would change. No

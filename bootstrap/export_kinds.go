@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"maps"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -59,7 +60,7 @@ func (x *exported) dropIf(field, value string) {
 // leave says that an object cannot stand in a file, and why.
 func (x *exported) leave(why string) { x.without, x.Values = why, nil }
 
-func exportMount(_ context.Context, e *exporter, x *exported) error {
+func exportMount(_ context.Context, _ *exporter, x *exported) error {
 	x.dropIf("token_type", "default-service")
 	types := x.Kind.Block.Variants
 	options := stringsIn(x.state.Values["options"])
@@ -68,11 +69,9 @@ func exportMount(_ context.Context, e *exporter, x *exported) error {
 			x.Labels = []string{"kv-v2", x.Labels[1]}
 		}
 		delete(options, "version")
-		x.remarks = append(x.remarks, `Its entries are not exported: what is in them may be secret. A data "path" { values = { … } } describes one.`)
-		e.note("%s: its entries are not exported: their values may be secrets", x.Name())
+		x.tell("its entries are not exported: what is in them may be secret")
 	} else if len(types[x.Labels[0]].Blocks) == 0 {
-		x.remarks = append(x.remarks, "What is in it is not exported: a file describes nothing in a mount of this type.")
-		e.note("%s: what is in a mount of type %s is not exported", x.Name(), x.Labels[0])
+		x.tell("what is in a mount of type " + x.Labels[0] + " is not exported: a file does not describe it")
 	}
 	if delete(x.Values, "options"); len(options) > 0 {
 		x.Set("options", options)
@@ -86,12 +85,11 @@ func stringsIn(v any) map[string]string {
 	return maps.Clone(m)
 }
 
-func exportAudit(_ context.Context, e *exporter, x *exported) error {
+func exportAudit(_ context.Context, _ *exporter, x *exported) error {
 	options, _ := x.state.Answer["options"].(map[string]any)
 	for _, name := range sortedKeys(options) {
 		if f, _ := x.block().Field(name); f == nil {
-			e.note("%s: a file does not know its option %s", x.Name(), name)
-			x.remarks = append(x.remarks, "A file does not know its option "+name+".")
+			x.tell("a file does not know its option " + name)
 		}
 	}
 	return nil
@@ -134,10 +132,9 @@ func exportPlugin(ctx context.Context, e *exporter, x *exported) error {
 	delete(entries, textOf(x.state.Answer, "version"))
 	for _, version := range sortedKeys(entries) {
 		if version == "" {
-			version = "without a number"
+			version = "one without a number"
 		}
-		e.note("%s: its version %s is not exported: a file has one of each plugin", x.Name(), version)
-		x.remarks = append(x.remarks, "The catalog has the version "+version+" too.")
+		x.tell("the catalog has another version, " + version + ", which is not exported: a file has one of each plugin")
 	}
 	return nil
 }
@@ -159,34 +156,55 @@ func tidyAWSRoot(x *exported) {
 
 // exportConnection finds out what a connection logs in with, and never writes an
 // address with a password in it.
-func exportConnection(_ context.Context, e *exporter, x *exported) error {
-	address := x.Text("connection_url")
-	if literalPassword(address) {
-		x.leave("a password stands in its connection_url, where everybody sees it who may read the connection: " +
-			"write {{username}} and {{password}} there, and the account in username and password")
-		return nil
+func exportConnection(ctx context.Context, e *exporter, x *exported) error {
+	answer, err := e.s.Vault.Read(ctx, x.Kind.Path(x.Object))
+	if err != nil {
+		return err
 	}
-	switch {
-	case strings.Contains(address, "{{password}}"):
+	details, _ := answer["connection_details"].(map[string]any)
+	for _, field := range []string{"connection_url", "url"} {
+		address := textOf(details, field)
+		switch {
+		case address == "":
+		case holdsPassword(address):
+			x.leave("a password stands in its " + field + ", where everybody sees it who may read the connection: " +
+				"write {{username}} and {{password}} there, and the account in username and password")
+			return nil
+		case odd([]string{address}) == "":
+			x.Set(field, address)
+		}
+	}
+	var more []string
+	for _, name := range sortedKeys(details) {
+		if f, _ := x.block().Field(name); f == nil && name != rotatedMark {
+			more = append(more, name)
+		}
+	}
+	if len(more) > 0 {
+		x.tell("not exported, because they may be secrets: details = { " + strings.Join(more, ", ") + " }")
+	}
+	switch address := x.Text("connection_url"); {
+	case strings.Contains(address, "{{password}}"), address == "" && x.has("username") && !x.has("auth_type"):
 		x.hidden = []string{"password"}
 	case x.has("public_key"):
 		x.hidden = []string{"private_key"}
-	case x.has("auth_type"), x.has("self_managed"):
-	case x.has("username") && address == "":
-		x.hidden = []string{"password"}
-	}
-	var details []string
-	all, _ := x.state.Answer["connection_details"].(map[string]any)
-	for _, name := range sortedKeys(all) {
-		if f, _ := x.block().Field(name); f == nil && name != rotatedMark {
-			details = append(details, name)
-		}
-	}
-	if len(details) > 0 {
-		x.remarks = append(x.remarks, "Not exported, because they may be secret: details = { "+strings.Join(details, ", ")+" }.")
-		e.note("%s: its details %s are not exported: they may be secrets", x.Name(), strings.Join(details, ", "))
 	}
 	return nil
+}
+
+// holdsPassword tells whether an address has a password in it, or a parameter
+// that is a secret by its name.
+func holdsPassword(address string) bool {
+	if plain, err := url.PathUnescape(address); err == nil && plain != address && holdsPassword(plain) {
+		return true
+	}
+	for part := range strings.FieldsFuncSeq(address, func(r rune) bool { return strings.ContainsRune("?&; ", r) }) {
+		name, value, _ := strings.Cut(part, "=")
+		if value != "" && !strings.HasPrefix(value, "{{") && soundsSecret(name) {
+			return true
+		}
+	}
+	return literalPassword(address)
 }
 
 func tidyStaticRole(x *exported) {
@@ -219,7 +237,7 @@ func tidyMFA(x *exported) {
 		x.leave("it has no name, and by its name a file says which it means")
 	}
 	if x.Labels[0] == "pingid" {
-		x.hidden = []string{usernameFormat.Name}
+		x.leave("Vault does not return its username_format, without which nobody is found")
 	}
 }
 
@@ -277,8 +295,12 @@ func (e *exporter) providerFields(ctx context.Context, x *exported, name, of str
 			x.leave(name + " has a private-use character in it")
 			return nil
 		}
-		if have != nil && !schema.Equal(have, byDefault) {
-			x.Set(name, eachText(have, e.withAccessors))
+		if have == nil || schema.Equal(have, byDefault) {
+			continue
+		}
+		x.Set(name, eachText(have, e.withAccessors))
+		if x.Kind == aikeysRoleKind && f["fixed"] == true && f["required"] != true {
+			x.remarks = append(x.remarks, "If the engine has made "+name+" for this role, take it out for another server.")
 		}
 	}
 	return nil

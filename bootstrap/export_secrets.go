@@ -27,16 +27,24 @@ func (e *exporter) declare(x *exported, f *schema.Field, entry string) string {
 	if x.Kind.ListPath != nil && !x.isMount() {
 		parts = append(parts, x.Key())
 	}
-	name := identifier(strings.Join(append(parts, f.Name, entry), "_"))
+	first := identifier(strings.Join(append(parts, f.Name, entry), "_"))
+	name := first
 	for n := 2; e.taken[name]; n++ {
-		name = strings.TrimRight(name, "0123456789_") + "_" + strconv.Itoa(n)
+		name = first + "_" + strconv.Itoa(n)
 	}
 	e.taken[name] = true
 	env := strings.ToUpper(name)
 	if strings.HasPrefix(env, "VAULT_") {
 		env = "SECRET_" + env // Vault's own: VAULT_TOKEN is the operator's
 	}
-	e.secrets = append(e.secrets, declared{name, env, x.Name() + ": " + f.Name})
+	of := x.Name() + ": " + f.Name
+	if entry != "" {
+		of += "." + entry
+	}
+	if f.Secrecy == schema.Sensitive {
+		of += " (Vault shows it: if it is no secret, write it in the place of this one)"
+	}
+	e.secrets = append(e.secrets, declared{name, env, of})
 	return schema.Reference{Of: schema.RefSecret, Name: name}.Token()
 }
 
@@ -78,8 +86,7 @@ func (e *exporter) hiddenFields(ctx context.Context, x *exported) error {
 			}
 		case f.Type != schema.String:
 			if recorded {
-				x.remarks = append(x.remarks, "Vault does not return "+f.Name+": it has to be written here again")
-				e.note("%s: Vault does not return %s: it has to be written into the file again", x.Name(), f.Name)
+				x.tell("Vault does not return " + f.Name + ": it has to be written into the file again")
 			}
 		case f.Required, recorded, slices.Contains(x.hidden, f.Name):
 			x.Set(f.Name, e.declare(x, f, ""))
@@ -90,10 +97,7 @@ func (e *exporter) hiddenFields(ctx context.Context, x *exported) error {
 	}
 	if f, _ := x.block().Field("rotate_root"); f != nil {
 		x.Set(f.Name, true)
-		x.remarks = append(x.remarks, "Vault has replaced the credential: nobody has the one that it uses")
-		if f, _ := x.block().Field("access_key"); f != nil {
-			x.Set(f.Name, e.declare(x, f, ""))
-		}
+		x.remarks = append(x.remarks, "Vault has replaced the credential: nobody else has it.")
 	}
 	return nil
 }
@@ -102,8 +106,7 @@ func (e *exporter) hiddenFields(ctx context.Context, x *exported) error {
 // Vault does not tell.
 func (e *exporter) hiddenSwitch(ctx context.Context, x *exported, f *schema.Field, recorded bool) error {
 	if !recorded {
-		e.note("%s: Vault does not tell what %s is set to: an apply sets it to what the file says, or to false", x.Name(), f.Name)
-		x.remarks = append(x.remarks, "Vault does not tell what "+f.Name+" is set to; left out, it is false")
+		x.tell("Vault does not tell what " + f.Name + " is set to: an apply sets it to what the file says, or to false")
 		return nil
 	}
 	entry, err := e.entry(ctx, x)

@@ -25,9 +25,6 @@ var namedBy = map[string]struct {
 	"mount_accessor":        {"mount", schema.RefAccessor},
 }
 
-// openValues may be secrets for all that a description knows, and are none.
-var openValues = []string{"username", "access_key", "access_key_id"}
-
 // fill gives an object its values, and finds what is in it.
 func (e *exporter) fill(ctx context.Context, x *exported) error {
 	x.Values = nil
@@ -43,6 +40,11 @@ func (e *exporter) fill(ctx context.Context, x *exported) error {
 	if after := exporting[x.Kind].after; after != nil {
 		if err := after(ctx, e, x); err != nil {
 			return fmt.Errorf("%s: %w", x.Name(), err)
+		}
+	}
+	for _, f := range x.fieldsAnswered() {
+		if _, set := x.Value(f.Name); x.without == "" && !set && x.state.Values[f.Name] == anotherValue {
+			x.leave("its " + f.Name + " may hold a secret, and a file takes none there")
 		}
 	}
 	if x.without != "" {
@@ -83,7 +85,9 @@ func (e *exporter) field(ctx context.Context, x *exported, f *schema.Field) erro
 	switch {
 	case f.Keep && v == nil, !f.Keep && !f.Required && schema.Equal(v, byDefault):
 		return nil
-	case f.Secrecy == schema.Sensitive && !slices.Contains(openValues, f.Name):
+	case f.Secrecy == schema.Plain && v == anotherValue:
+		return nil
+	case f.Secrecy == schema.Sensitive:
 		x.Set(f.Name, e.guarded(x, f, v))
 		return nil
 	case v == nil:
@@ -160,9 +164,12 @@ func (e *exporter) named(ctx context.Context, x *exported, f *schema.Field, fiel
 	if len(dead) == 0 {
 		return nil, nil
 	}
-	why := f.Name + ": stale: " + strings.Join(dead, ", ") + " belongs to nothing any more"
-	x.remarks = append(x.remarks, why)
-	e.note("%s: %s", x.Name(), why)
+	why := "stale: " + f.Name + ": " + strings.Join(dead, ", ") + " belongs to nothing any more"
+	if of == schema.RefAccessor {
+		x.remarks = append(x.remarks, why) // a plan notes it
+	} else {
+		x.tell(why)
+	}
 	if many {
 		return dead, nil
 	}

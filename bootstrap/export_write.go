@@ -76,13 +76,13 @@ func (e *exporter) used() []declared {
 // object writes one object, and what is in it.
 func (w *writer) object(x *exported) {
 	x.first = w.line
-	for _, remark := range x.remarks {
-		w.comment(remark)
-	}
 	if x.without != "" {
-		w.comment("Left out: " + x.Name() + ": " + x.without)
+		w.comment(x.Name() + " is left out: " + x.without)
 		x.last = w.line
 		return
+	}
+	for _, remark := range x.remarks {
+		w.comment(strings.ToUpper(remark[:1]) + remark[1:])
 	}
 	w.print("%s", x.Kind.Block.Name)
 	for _, label := range x.Labels {
@@ -91,11 +91,15 @@ func (w *writer) object(x *exported) {
 	w.print(" {")
 	empty := w.line
 	w.values(x)
+	long := false
 	for i, r := range x.rules {
-		if i > 0 || len(x.Values) > 0 {
+		before := w.line
+		if i > 0 && (long || !r.isShort()) {
 			w.print("\n")
+			before++
 		}
 		w.rule(r)
+		long = w.line > before+1
 	}
 	for i, inner := range x.inner {
 		if i > 0 || w.line > empty {
@@ -122,18 +126,21 @@ func (w *writer) values(x *exported) {
 	}
 }
 
+// isShort tells whether a rule fits into one line.
+func (r policyRule) isShort() bool {
+	return len(r.fields) == 1 && len(schema.References(r.path)) == 0
+}
+
 // rule writes a rule of a policy: a block's label takes no references.
 func (w *writer) rule(r policyRule) {
-	names := sortedKeys(r.fields)
-	if len(schema.References(r.path)) > 0 {
+	switch {
+	case r.isShort():
+		w.print("path %s { capabilities = %s }\n", hclText(r.path), hclValue(r.fields["capabilities"]))
+		return
+	case len(schema.References(r.path)) > 0:
 		w.print("rule {\npath = %s\n", hclText(r.path))
-	} else {
-		w.print("path %s {", hclText(r.path))
-		if slices.Equal(names, []string{"capabilities"}) {
-			w.print(" capabilities = %s }\n", hclValue(r.fields["capabilities"]))
-			return
-		}
-		w.print("\n")
+	default:
+		w.print("path %s {\n", hclText(r.path))
 	}
 	for _, f := range ruleFields {
 		if v, set := r.fields[f.Name]; set {
@@ -276,7 +283,8 @@ func hclReference(r schema.Reference) string {
 // heredoc is a text of several lines that ends with one, as it stands. What
 // cannot stand so is in quotes.
 func heredoc(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && obeyed(r) }) {
+	parts := split(text)
+	if slices.ContainsFunc(parts, func(p part) bool { return strings.ContainsFunc(p.text, obeyed) }) {
 		return hclText(text)
 	}
 	mark := "EOT"
@@ -285,7 +293,6 @@ func heredoc(text string) string {
 	}
 	raw := strings.NewReplacer("${", "$${", "%{", "%%{").Replace
 	var b strings.Builder
-	parts := split(text)
 	for i, p := range parts {
 		switch {
 		case p.ref != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,10 +93,10 @@ func (s *Session) acquire(ctx context.Context, me Process, tell func(string)) (i
 			if err == nil {
 				return taken, nil
 			}
-			if vault.StatusOf(err) != 400 {
+			if vault.StatusOf(err) != 400 && !errors.Is(err, vault.ErrUnknownOutcome) {
 				return 0, err
 			}
-			// Somebody else was faster.
+			// Somebody else was faster, or it is ours and the answer was lost.
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return 0, err

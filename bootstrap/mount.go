@@ -2,6 +2,8 @@ package bootstrap
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/file"
@@ -74,7 +76,12 @@ var authKind = &Kind{
 
 // prepareMount settles the type: kv-v2 is a kv with an option.
 func prepareMount(o *Object, n *file.Node) file.Diagnostics {
-	path := strings.TrimPrefix(strings.Trim(o.Labels[1], "/"), "auth/")
+	path := strings.Trim(o.Labels[1], "/")
+	if o.Kind.Mounts == AuthMount {
+		path = strings.TrimPrefix(path, "auth/")
+	} else if first, _, _ := strings.Cut(path, "/"); slices.Contains([]string{"auth", "sys", "identity", "cubbyhole"}, first) {
+		return mistake(n.At, "no secrets engine can be mounted at "+path, "What begins with "+first+"/ is Vault's own; an auth method is a block of its own, auth.")
+	}
 	o.Labels[1] = path
 	if path == "" || strings.Contains("/"+path+"/", "//") {
 		return file.Diagnostics{{Severity: file.Error, At: n.At, Summary: "a mount needs a path", Detail: `Its second label is the path, as in mount "kv" "secret".`}}
@@ -148,7 +155,11 @@ func deleteMount(ctx context.Context, s *Session, o *Object) error {
 			return err
 		}
 	}
-	return s.Vault.Delete(ctx, o.Kind.Path(o))
+	err := s.Vault.Delete(ctx, o.Kind.Path(o))
+	if err != nil && says(err, "failed to revoke") {
+		return fmt.Errorf("what the mount has issued is ended before it is unmounted, and cannot be: mend that, or give it up with vault lease revoke -force -prefix %s/: %w", o.MountPath(), err)
+	}
+	return err
 }
 
 func mountAccess(o *Object) []Access {

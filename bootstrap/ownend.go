@@ -40,3 +40,23 @@ func (s *Session) ownEnd(ctx context.Context) (func(*Object, *State) string, err
 func (who *operator) logsInAt(path string) bool {
 	return slices.ContainsFunc(who.login, func(m loginMount) bool { return m.path == path })
 }
+
+// silences tells whether changes delete every audit device that there is, and
+// make no other before.
+func (s *Session) silences(ctx context.Context, changes []*Change) (bool, error) {
+	doomed, made := 0, 0
+	for _, c := range changes {
+		switch {
+		case c.Object.Kind != auditKind:
+		case c.Action == Delete:
+			doomed++
+		case c.Action == Create:
+			made++
+		}
+	}
+	if doomed == 0 || made > 0 {
+		return false, nil
+	}
+	all, err := s.view(ctx, "sys/audit")
+	return doomed >= len(all), err
+}

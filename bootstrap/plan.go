@@ -36,6 +36,14 @@ func (p *Plan) Pending() []*Change {
 	return out
 }
 
+// SameObjects tells whether two plans do the same to the same objects, whatever
+// they know of the fields.
+func (p *Plan) SameObjects(other *Plan) bool {
+	return slices.EqualFunc(p.Pending(), other.Pending(), func(a, b *Change) bool {
+		return a.Object.Name() == b.Object.Name() && a.Action == b.Action
+	})
+}
+
 // Empty tells whether the server has what the file wants.
 func (p *Plan) Empty() bool { return len(p.Pending()) == 0 }
 
@@ -58,7 +66,7 @@ func (s *Session) Plan(ctx context.Context, d *Desired) (*Plan, error) {
 		})
 	}
 	_ = group.Wait() // the errors are looked at together, so that all missing rights are named at once
-	if err := denied("this plan", errs); err != nil {
+	if err := s.refusedPlan(ctx, d, errs); err != nil {
 		return nil, err
 	}
 	if err := s.compareSecrets(ctx, changes); err != nil {
@@ -67,7 +75,7 @@ func (s *Session) Plan(ctx context.Context, d *Desired) (*Plan, error) {
 	for i, c := range changes {
 		errs[i] = s.review(ctx, c)
 	}
-	if err := denied("this plan", errs); err != nil {
+	if err := s.refusedPlan(ctx, d, errs); err != nil {
 		return nil, err
 	}
 	p := &Plan{}
@@ -96,7 +104,7 @@ func (s *Session) review(ctx context.Context, c *Change) error {
 func (s *Session) look(ctx context.Context, o *Object) (*Change, error) {
 	st, err := s.Read(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", o.Name(), err)
+		return nil, fmt.Errorf("%s: reading %s: %w", o.At, o.Name(), err)
 	}
 	c, err := s.compare(ctx, o, st)
 	if err != nil {
@@ -203,7 +211,11 @@ func (s *Session) takenOut(ctx context.Context, c *Change, f *schema.Field) erro
 		return nil
 	}
 	e, err := s.Entry(ctx, c.Object)
-	if err == nil && e.Fingerprints[f.Name] != "" {
+	switch {
+	case err != nil || e.Fingerprints[f.Name] == "":
+	case f.Rotates: // without it Vault could not log in any more
+		c.Notes = append(c.Notes, f.Name+" stands in no file any more; what was sent stays in force on the server")
+	default:
 		c.Fields = append(c.Fields, FieldChange{Field: f.Name, Old: "(what was sent before)", Why: "not in the file any more"})
 	}
 	return err
@@ -227,7 +239,7 @@ func (s *Session) sampleOf(ctx context.Context, c *Change, f *schema.Field, v an
 	if err != nil {
 		return nil, err
 	}
-	key, err := s.MountOf(ctx, fingerprintMount)
+	comparable, err := s.canFingerprint(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +247,7 @@ func (s *Session) sampleOf(ctx context.Context, c *Change, f *schema.Field, v an
 	case s.resends(c.Object) && f.Rotates:
 		c.Fields = append(c.Fields, secretChange(c.Object, f.Name, "asked for by --resend-secret"))
 		return nil, nil
-	case e.Fingerprints[f.Name] == "" || key == nil:
+	case e.Fingerprints[f.Name] == "" || !comparable:
 		c.Fields = append(c.Fields, secretChange(c.Object, f.Name, "nothing is recorded about it: it will be sent"))
 		return nil, nil
 	}
@@ -244,6 +256,17 @@ func (s *Session) sampleOf(ctx context.Context, c *Change, f *schema.Field, v an
 
 func secretChange(o *Object, field, why string) FieldChange {
 	return FieldChange{Field: field, New: o.Values[field].V, Why: why}
+}
+
+// isAt tells whether a target means the object: by its name, that of something
+// it is in, or the path of its mount.
+func (o *Object) isAt(target string) bool {
+	for in := o; in != nil; in = in.Parent {
+		if in.Name() == target || in.isMount() && in.MountPath() == strings.Trim(target, "/") {
+			return true
+		}
+	}
+	return strings.HasPrefix(o.Name(), target+" ")
 }
 
 // targets are the objects that the plan is about.
@@ -255,7 +278,7 @@ func (s *Session) targets(d *Desired) ([]*Object, error) {
 	used := make(map[string]bool)
 	for _, o := range d.Objects {
 		for _, t := range s.Options.Targets {
-			if name := o.Name(); name == t || strings.HasPrefix(name, t+" ") {
+			if o.isAt(t) {
 				used[t] = true
 				out = append(out, o)
 				break

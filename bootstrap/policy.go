@@ -60,12 +60,46 @@ var policyKind = &Kind{
 	ListPath: func(*Object) string { return "sys/policies/acl" },
 	Builtin:  []string{"root", "default", "default-ceiling", "agent-registry"},
 	Prepare:  preparePolicy,
-	Review: func(_ context.Context, _ *Session, c *Change) error {
-		for i, f := range c.Fields {
-			c.Fields[i].Diff = textDiff(c.Object.Key(), f.Old, f.New)
-		}
+	Review:   reviewPolicy,
+}
+
+// reviewPolicy shows what differs, and looks whether the operator would take
+// their own rights away: the apply would stop half-way, and nobody might be left
+// who can repair it.
+func reviewPolicy(ctx context.Context, s *Session, c *Change) error {
+	for i, f := range c.Fields {
+		c.Fields[i].Diff = textDiff(c.Object.Key(), f.Old, f.New)
+	}
+	if len(c.Fields) == 0 || !c.State.Exists || s.Options.AllowLockout {
 		return nil
-	},
+	}
+	token, err := s.view(ctx, "auth/token/lookup-self")
+	if err != nil {
+		return fmt.Errorf("finding out whose token this is: %w", err)
+	}
+	policies := append(stringsOf(token["policies"]), stringsOf(token["identity_policies"])...)
+	if !slices.Contains(policies, c.Object.Key()) || slices.Contains(policies, "root") {
+		return nil
+	}
+	have, wanted := canonicalPolicy(c.Fields[0].Old), canonicalPolicy(c.Fields[0].New)
+	if text, _ := have.(string); text != "" && wider(text, wanted) {
+		return nil
+	}
+	c.Refused = "this token has its rights from it, and would lose some: use another token, or give --allow-lockout"
+	c.Notes = append(c.Notes, c.Refused)
+	return nil
+}
+
+// wider tells whether a policy has every rule of another as it was: more rules
+// take no right away.
+func wider(have string, wanted any) bool {
+	text, _ := wanted.(string)
+	for rule := range strings.SplitSeq(have, "\n\n") {
+		if !strings.Contains(text, strings.TrimSpace(rule)) {
+			return false
+		}
+	}
+	return !strings.Contains(text, `"deny"`) || strings.Contains(have, `"deny"`)
 }
 
 func preparePolicy(o *Object, n *file.Node) file.Diagnostics {

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -61,7 +62,13 @@ func (o *Object) leaveOutEmpty(fields ...string) {
 	}
 }
 
+// quotaName is what Vault's path for quotas matches.
+var quotaName = regexp.MustCompile(`^\w([\w.-]*\w)?$`)
+
 func prepareQuota(o *Object, _ *file.Node) file.Diagnostics {
+	if !quotaName.MatchString(o.Key()) {
+		return mistake(o.At, "a quota cannot be named like this", "Vault takes letters, digits, _, - and . in a quota's name.")
+	}
 	o.leaveOutEmpty("interval", "group_by")
 	switch path := withoutSlashes(o.Text("path")); path {
 	case "auth":

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -141,8 +141,10 @@ func (r *record) reload() {
 	clear(r.entries)
 }
 
+// recordPath is where an object's entry is. Its name is one part of the path: a
+// slash in it would make two names one.
 func recordPath(of, name string) string {
-	return slashed(recordMount, of, "objects", strings.Trim(strings.ReplaceAll(name, " ", "/"), "/"))
+	return slashed(recordMount, of, "objects", url.PathEscape(name))
 }
 
 // mountKV makes the record mount, if it is not there.
@@ -220,6 +222,17 @@ func (s *Session) fingerprints(ctx context.Context, samples []sample) ([]string,
 		}
 	}
 	return out, nil
+}
+
+// canFingerprint tells whether the HMAC key is there. Without it nothing that is
+// recorded can be compared: the secrets are sent again, and recorded anew.
+func (s *Session) canFingerprint(ctx context.Context) (bool, error) {
+	m, err := s.MountOf(ctx, fingerprintMount)
+	if err != nil || m == nil {
+		return false, err
+	}
+	key, err := s.view(ctx, slashed(fingerprintMount, "keys", fingerprintKey))
+	return key != nil, err
 }
 
 // mountFingerprints makes the HMAC key and its mount, if they are not there.

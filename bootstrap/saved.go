@@ -70,6 +70,8 @@ func Save(server string, o Options, d *Desired, p *Plan) (*Saved, error) {
 	return s, nil
 }
 
+var errDamaged = errors.New("the saved plan is damaged: make a new plan")
+
 // Desired is what the file wanted when the plan was saved.
 func (s *Saved) Desired() (*Desired, error) {
 	if s.Version != savedVersion {
@@ -81,13 +83,16 @@ func (s *Saved) Desired() (*Desired, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("the saved plan has an object of kind %q, which this program does not know: make a new plan", saved.Kind)
 		}
+		if b := kinds[i].Block; b != nil && len(saved.Labels) != len(b.Labels) {
+			return nil, errDamaged
+		}
 		d.Objects = append(d.Objects, &Object{Kind: kinds[i], Labels: saved.Labels, Values: saved.Values, Loose: saved.Loose, At: saved.At})
 	}
 	for i, saved := range s.Objects {
 		switch {
 		case saved.Parent == nil:
 		case *saved.Parent < 0 || *saved.Parent >= len(d.Objects) || *saved.Parent == i:
-			return nil, errors.New("the saved plan is damaged: make a new plan")
+			return nil, errDamaged
 		default:
 			d.Objects[i].Parent = d.Objects[*saved.Parent]
 		}
@@ -96,11 +101,14 @@ func (s *Saved) Desired() (*Desired, error) {
 		depth := 0
 		for up := o.Parent; up != nil; up = up.Parent {
 			if depth++; depth > len(d.Objects) {
-				return nil, errors.New("the saved plan is damaged: make a new plan")
+				return nil, errDamaged
 			}
 		}
 	}
 	for _, c := range s.Checks {
+		if len(c.Labels) != len(checkBlock.Labels) || checkBlock.Variants[c.Labels[0]] == nil {
+			return nil, errDamaged
+		}
 		d.Checks = append(d.Checks, &Check{Labels: c.Labels, Values: c.Values, At: c.At})
 	}
 	return d, nil

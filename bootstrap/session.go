@@ -95,8 +95,8 @@ func (s *Session) Read(ctx context.Context, o *Object) (*State, error) {
 			if err != nil {
 				return nil, err
 			}
-			if m == nil {
-				return absent, nil
+			if m == nil || o.Parent.isMount() && textOf(m, "type") != o.Parent.Labels[0] {
+				return absent, nil // what is there is another's, and the mount's own line says so
 			}
 		}
 	}

@@ -71,6 +71,23 @@ func enforcementOf(values map[string]any) enforcement {
 	return e
 }
 
+// enforcements are all that are on the server, by name.
+func (s *Session) enforcements(ctx context.Context) (map[string]enforcement, error) {
+	_, info, err := s.Vault.ListInfo(ctx, enforcementPath)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]enforcement, len(info))
+	for name, v := range info {
+		answer, _ := v.(map[string]any)
+		all[name] = make(enforcement)
+		for _, field := range enforcementLists {
+			all[name][field] = stringsOf(answer[field])
+		}
+	}
+	return all, nil
+}
+
 // covers tells whether an enforcement falls on all logins at a mount.
 func (e enforcement) covers(accessor, mountType string) bool {
 	return slices.Contains(e["auth_method_accessors"], accessor) || slices.Contains(e["auth_method_types"], mountType)
@@ -100,26 +117,18 @@ func reviewDead(ctx context.Context, s *Session, c *Change) error {
 // openMounts are the mounts that the file wants the enforcement on, and that
 // no enforcement on the server falls on.
 func (s *Session) openMounts(ctx context.Context, o *Object, now enforcement) ([]string, error) {
-	all := []enforcement{now}
-	_, info, err := s.Vault.ListInfo(ctx, enforcementPath)
+	all, err := s.enforcements(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range info {
-		answer, _ := v.(map[string]any)
-		st, err := StateOf(o, answer)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, enforcementOf(st.Values))
-	}
+	all[o.Key()] = now
 	var open []string
 	for _, r := range schema.References(o.Values["auth_method_accessors"].V) {
 		m, err := s.MountOf(ctx, "auth/"+r.Name)
 		if err != nil {
 			return nil, err
 		}
-		if m != nil && !slices.ContainsFunc(all, func(e enforcement) bool { return e.covers(textOf(m, "accessor"), textOf(m, "type")) }) {
+		if m != nil && !asked(all, func(e enforcement) bool { return e.covers(textOf(m, "accessor"), textOf(m, "type")) }) {
 			open = append(open, "auth/"+r.Name)
 		}
 	}
@@ -152,4 +161,63 @@ func (s *Session) reviewDeadGroups(ctx context.Context, c *Change, ids []string)
 		c.Notes = append(c.Notes, "MFA is OFF for the members of a group that was made anew: the enforcement has the id of the old one")
 	}
 	return nil
+}
+
+// staleRest finds what is in no file and refers to auth methods that are no
+// more. Nobody plans a change of it, and nobody would notice.
+func (s *Session) staleRest(ctx context.Context, rest []*Object) ([]*Change, error) {
+	has := func(k *Kind) bool { return slices.ContainsFunc(rest, func(o *Object) bool { return o.Kind == k }) }
+	notes := make(map[string]string)
+	if has(enforcementKind) {
+		all, err := s.enforcements(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for name, e := range all {
+			dead, err := s.deadAccessors(ctx, e["auth_method_accessors"]...)
+			if err != nil {
+				return nil, err
+			}
+			if len(dead) > 0 {
+				notes[enforcementKind.Name+" "+name] = stale(dead...) + ": MFA is OFF for the logins that it was made for"
+			}
+		}
+	}
+	if has(groupKind) {
+		if err := s.staleAliases(ctx, notes); err != nil {
+			return nil, err
+		}
+	}
+	var out []*Change
+	for _, o := range rest {
+		if note, found := notes[o.Name()]; found {
+			out = append(out, &Change{Object: o, Action: None, State: &State{Exists: true}, Notes: []string{"in no file; " + note}})
+		}
+	}
+	return out, nil
+}
+
+// staleAliases adds a note for every group whose alias is stale. Where the token
+// may not look, nothing is said of it: the file needs no such right.
+func (s *Session) staleAliases(ctx context.Context, notes map[string]string) error {
+	_, info, err := s.Vault.ListInfo(ctx, slashed(aliasPath, "id"))
+	if vault.StatusOf(err) == 403 {
+		return nil
+	}
+	for _, v := range info {
+		alias, _ := v.(map[string]any)
+		dead, err := s.deadAccessors(ctx, textOf(alias, "mount_accessor"))
+		if err != nil {
+			return err
+		}
+		if len(dead) == 0 {
+			continue
+		}
+		group, err := s.Vault.Read(ctx, slashed(groupByID, textOf(alias, "canonical_id")))
+		if err != nil && vault.StatusOf(err) != 403 {
+			return err
+		}
+		notes[groupKind.Name+" "+strings.ToLower(textOf(group, "name"))] = stale(dead...) + ": logins do not get this group"
+	}
+	return err
 }

@@ -234,7 +234,7 @@ func TestAuthMistakes(t *testing.T) {
 			role "x" {
 				issue_secret_id "y" {
 					to       = "y"
-					wrap_ttl = "100ms"
+					wrap_ttl = "0"
 				}
 			}
 		}`, []string{`error: issue_secret_id "y": field "wrap_ttl": it needs a time, as "1h"`}},

@@ -17,7 +17,7 @@ func (s *Session) planRest(ctx context.Context, d *Desired, p *Plan) error {
 	if len(s.Options.Targets) > 0 {
 		return nil
 	}
-	all, err := s.Inventory(ctx, d.Objects)
+	all, err := s.Inventory(ctx, d.own())
 	if err != nil {
 		return err
 	}
@@ -25,48 +25,87 @@ func (s *Session) planRest(ctx context.Context, d *Desired, p *Plan) error {
 	for _, o := range d.Objects {
 		wanted[o.Name()] = true
 	}
-	var doomed []*Change
+	all = slices.DeleteFunc(all, func(o *Object) bool { return wanted[o.Name()] })
+	doomed, err := s.prune(ctx, d, p, all)
+	if err != nil {
+		return s.refusedPlan(ctx, d, []error{err})
+	}
 	for _, o := range all {
-		switch {
-		case wanted[o.Name()]:
-		case s.Options.Prune && slices.Contains(d.Ownership.Prune, o.Kind.Name) && !slices.Contains(d.Ownership.Protect, o.Name()):
-			doomed = append(doomed, &Change{Object: o, Action: Delete, State: &State{Exists: true}, Notes: []string{"in no file"}})
-		default:
+		if !slices.ContainsFunc(doomed, func(c *Change) bool { return c.Object == o }) {
 			p.Unmanaged = append(p.Unmanaged, o)
 		}
 	}
-	slices.SortStableFunc(doomed, func(x, y *Change) int { return int(y.Object.Kind.Stage) - int(x.Object.Kind.Stage) })
-	p.Changes = append(p.Changes, doomed...)
-	return s.spare(ctx, doomed)
+	notes, err := s.staleRest(ctx, p.Unmanaged)
+	if err != nil {
+		return err
+	}
+	p.Changes = slices.Concat(p.Changes, notes, doomed)
+	return nil
 }
 
-// spare refuses to prune what the program's own token depends on, and the last
-// audit device: nobody asks for that by naming a kind.
-func (s *Session) spare(ctx context.Context, doomed []*Change) error {
-	if len(doomed) == 0 {
-		return nil
+// own are the file's objects without what it only works with: a mount that
+// others made is theirs, and so is all that is in it.
+func (d *Desired) own() []*Object {
+	return slices.DeleteFunc(slices.Clone(d.Objects), func(o *Object) bool {
+		for ; o != nil; o = o.Parent {
+			if o.Loose {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// prune are the deletions of what is in no file, as a destroy would make them.
+// More is refused than there: nobody asks by naming a kind for the end of the
+// last audit device.
+func (s *Session) prune(ctx context.Context, d *Desired, p *Plan, rest []*Object) ([]*Change, error) {
+	if !s.Options.Prune {
+		return nil, nil
 	}
-	ends, err := s.ownEnd(ctx)
-	if err != nil {
-		return err
+	f := newFate(s, d, slices.DeleteFunc(slices.Clone(rest), func(o *Object) bool {
+		return !slices.Contains(d.Ownership.Prune, o.Kind.Name) || d.Ownership.spares(o)
+	}))
+	if len(f.objects) == 0 {
+		return nil, nil
 	}
-	silent, err := s.silences(ctx, doomed)
+	if err := f.read(ctx, "this plan"); err != nil {
+		return nil, err
+	}
+	for _, o := range f.objects {
+		if f.states[o].Exists {
+			f.going[o] = true
+		}
+	}
+	doomed, err := f.deletions(ctx)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	silent, err := s.silences(ctx, slices.Concat(p.Changes, doomed))
+	if err != nil {
+		return nil, err
 	}
 	for _, c := range doomed {
-		if c.State, err = s.Read(ctx, c.Object); err != nil {
-			return fmt.Errorf("reading %s: %w", c.Object.Name(), err)
+		if silent && c.Object.Kind == auditKind && c.Refused == "" {
+			c.refuse("no audit device would be left: take audit out of ownership.prune, or protect one")
 		}
-		c.Refused = ends(c.Object, c.State)
-		if silent && c.Object.Kind == auditKind {
-			c.Refused = "no audit device would be left: take audit out of ownership.prune, or protect one"
-		}
-		if c.Refused != "" {
-			c.Notes = append(c.Notes, "not possible: "+c.Refused)
+		if f.going[c.Object] {
+			c.Notes = append([]string{"in no file"}, c.Notes...)
 		}
 	}
-	return nil
+	return doomed, nil
+}
+
+// spares tells whether an object is protected, or in what is, or holds it.
+func (w Ownership) spares(o *Object) bool {
+	return slices.ContainsFunc(w.Protect, func(name string) bool {
+		for in := o; in != nil; in = in.Parent {
+			if in.Name() == name {
+				return true
+			}
+		}
+		return o.isMount() && strings.HasPrefix(name, o.MountPath()+" ")
+	})
 }
 
 // Inventory lists the objects on the server: those in none of the mounts, and

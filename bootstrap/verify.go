@@ -16,11 +16,11 @@ import (
 type Outcome string
 
 const (
-	// Proved: it works.
+	// Proved says that it works.
 	Proved Outcome = "ok"
-	// Failed: it does not.
+	// Failed says that it does not.
 	Failed Outcome = "failed"
-	// Skipped: it was not tried.
+	// Skipped says that it was not tried.
 	Skipped Outcome = "skipped"
 )
 

@@ -103,7 +103,11 @@ func nearest(name string, known []string) string {
 		if diff := len(k) - len(name); diff > limit || -diff > limit {
 			continue
 		}
-		if d := levenshtein.ComputeDistance(plain(name), plain(k)); d <= limit {
+		d := levenshtein.ComputeDistance(plain(name), plain(k))
+		if swapped(plain(name), plain(k)) {
+			d = 1
+		}
+		if d <= limit {
 			best, limit = k, d-1
 		}
 		if limit < 0 {
@@ -111,6 +115,17 @@ func nearest(name string, known []string) string {
 		}
 	}
 	return best
+}
+
+// swapped tells whether two neighbours changed places: a slip of the hand, which
+// counts as two in the distance.
+func swapped(a, b string) bool {
+	for i := range min(len(a), len(b)) - 1 {
+		if a[i] != b[i] {
+			return a[:i]+a[i+1:i+2]+a[i:i+1]+a[i+2:] == b
+		}
+	}
+	return false
 }
 
 // listed is how many names an error lists at most.

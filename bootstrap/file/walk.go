@@ -62,6 +62,8 @@ func (l *loader) blocks(parent *Node, blocks []*hclsyntax.Block) {
 			before := len(l.diags)
 			l.fill(n, b.Body)
 			n.Wrong = l.diags[before:].HasErrors()
+		} else {
+			n.Wrong = true
 		}
 		parent.Nodes = append(parent.Nodes, n)
 	}

@@ -58,6 +58,7 @@ func written(s string) []string {
 		// JSON in JSON: an error that holds a request.
 		inner(inJSON(plain, false)), inner(inJSON(html, true)),
 		query, path, user, lowerEscapes(query), lowerEscapes(path),
+		// A request in Go's quotes, and one in a URL.
 		inner(strconv.Quote(html)), inner(strconv.QuoteToASCII(plain)), inner(strconv.QuoteToASCII(html)),
 		url.QueryEscape(plain), url.QueryEscape(html), url.PathEscape(plain), url.PathEscape(html),
 		base64.StdEncoding.EncodeToString([]byte(s)), base64.RawStdEncoding.EncodeToString([]byte(s)),

@@ -7,6 +7,12 @@ import (
 	"unicode/utf8"
 )
 
+// CheckPath tells what is wrong with a path; nil if it can be one.
+func CheckPath(path string) error {
+	_, err := checkPath(path)
+	return err
+}
+
 // checkPath refuses a path that would reach something else than it says, or
 // that the server would refuse. One slash at either end does not count.
 func checkPath(path string) (string, error) {

@@ -48,7 +48,7 @@ func (p *program) apply(ctx context.Context, args []string) error {
 func (p *program) attempt(ctx context.Context, s *bootstrap.Session, d *bootstrap.Desired, saved *bootstrap.Saved) error {
 	plan, err := prepare(ctx, s, d, saved)
 	if err != nil {
-		return err
+		return s.NameAll(ctx, d, err)
 	}
 	p.say().Changes(plan)
 	if plan.Empty() {
@@ -150,10 +150,14 @@ func prepare(ctx context.Context, s *bootstrap.Session, d *bootstrap.Desired, sa
 	if saved != nil && plan.Digest() != saved.Digest {
 		return nil, bootstrap.ErrChanged
 	}
-	if s.LoadFor(ctx, plan) {
-		return s.Plan(ctx, d)
+	if !s.LoadFor(ctx, plan) {
+		return plan, nil
 	}
-	return plan, nil
+	full, err := s.Plan(ctx, d)
+	if err == nil && saved != nil && !full.SameObjects(plan) {
+		return nil, bootstrap.ErrChanged // what was not read at the time has changed since
+	}
+	return full, err
 }
 
 // confirm asks whether the plan shall be applied. A saved plan was looked at

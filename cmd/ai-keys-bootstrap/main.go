@@ -1,6 +1,6 @@
 // Command ai-keys-bootstrap sets up the Vault around the engine from one file:
 //
-//	ai-keys-bootstrap validate | plan | apply | verify | policy | destroy
+//	ai-keys-bootstrap validate | plan | apply | verify | export | policy | destroy
 //
 // Its help says how; package bootstrap says how it works.
 //
@@ -17,10 +17,14 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 )
 
 func main() {
+	// A reader that goes away (apply | head) must not end an apply half-way.
+	signal.Ignore(syscall.SIGPIPE)
 	p := newProgram(os.Stdin, os.Stdout, os.Stderr)
 	p.name = filepath.Base(os.Args[0])
 	os.Exit(p.run(os.Args[1:]))

@@ -42,7 +42,7 @@ mount "ai-keys" "team/ai" {
 			}
 		}, []want{creates("auth/approle role ai-keys-team-ai-transit"), updates("team/ai transit", "role_id", "secret_id")}},
 		"record lost": {func() {
-			if _, err := h.api.Logical().DeleteWithContext(t.Context(), "ai-keys-bootstrap/record/metadata/objects/team/ai/transit"); err != nil {
+			if _, err := h.api.Logical().DeleteWithContext(t.Context(), "ai-keys-bootstrap/record/metadata/objects/team%2Fai%20transit"); err != nil {
 				t.Fatal(err)
 			}
 		}, []want{updates("team/ai transit", "secret_id")}},
@@ -169,7 +169,7 @@ func TestTheEnginesLoginIsCutOff(t *testing.T) {
 	h.write("a.hcl", h.catalogEntry()+"mount \"ai-keys\" \"ai-keys\" {\n  transit { key = \"transit/ai-keys\" }\n}\n")
 	h.apply("a.hcl")
 	const role = "auth/approle/role/ai-keys-transit"
-	record := "ai-keys-bootstrap/record/data/objects/ai-keys/transit"
+	record := "ai-keys-bootstrap/record/data/objects/ai-keys%20transit"
 	tagged := map[string]any{"metadata": `{"issued_by":"ai-keys-bootstrap","issued_as":"ai-keys transit","issue":"n"}`}
 
 	// Dead after the nonce, and after the secret-id was issued.

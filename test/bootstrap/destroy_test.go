@@ -44,7 +44,7 @@ policy "reader" {
 mount "transit" "transit" {
   key "a" { deletion_allowed = true }
 }
-mount "kv-v2" "secret" {
+mount "kv-v2" "team" {
   config { max_versions = 5 }
   data "ai" { values = { token = secret.token } }
 }
@@ -75,12 +75,12 @@ func TestDestroy(t *testing.T) {
 		t.Error("a destroy of nothing has made a mount")
 	}
 	least.apply("a.hcl")
-	h.vault("secret/data/others", map[string]any{"data": map[string]any{"a": "b"}})
+	h.vault("team/data/others", map[string]any{"data": map[string]any{"a": "b"}})
 	h.vault("auth/okta/groups/others", map[string]any{"policies": "x"})
 	h.vault("sys/policies/acl/others", map[string]any{"policy": `path "y" { capabilities = ["read"] }`})
 
 	r := least.destroys("a.hcl", "login enforcement people", "mfa method totp codes", "identity group outer", "identity group inner",
-		"mount auth/okta", "mount secret", "mount transit", "policy reader", ownRecords)
+		"mount auth/okta", "mount team", "mount transit", "policy reader", ownRecords)
 	if notes := strings.Join(r.find(t, "mount auth/okta").Notes, "\n"); !strings.Contains(notes, "1 object that no file names included: auth/okta group others") {
 		t.Errorf("the notes are %q", notes)
 	}
@@ -162,7 +162,7 @@ policy "default" {
   path "z" { capabilities = ["read"] }
 }
 ownership {
-  protect = ["secret data ai", "mount transit", "auth/okta group others", "policy other"]
+  protect = ["team data ai", "mount transit", "auth/okta group others", "policy other"]
 }
 `)
 	h.apply("a.hcl")
@@ -170,8 +170,8 @@ ownership {
 	r := h.destroys("a.hcl", "login enforcement people", "mfa method totp codes", "identity group outer", "identity group inner",
 		"auth/okta group dev", "policy reader", ownRecords)
 	for object, why := range map[string]string{
-		"secret data ai":  "stays: it is protected",
-		"mount secret":    "stays: it holds secret data ai, which stays",
+		"team data ai":    "stays: it is protected",
+		"mount team":      "stays: it holds team data ai, which is protected",
 		"mount transit":   "stays: it is protected",
 		"transit key a":   "stays: it is in mount transit, which is protected",
 		"mount auth/okta": "stays: it holds auth/okta group others, which is protected",
@@ -182,7 +182,7 @@ ownership {
 		}
 	}
 	h.run("destroy", "-f", "a.hcl", "--auto-approve").exits(0)
-	if h.has("secret/data/ai")["data"] == nil {
+	if h.has("team/data/ai")["data"] == nil {
 		t.Error("what is protected is gone")
 	}
 	h.destroys("a.hcl")
@@ -225,6 +225,7 @@ policy "operator" {
 	// A second factor that others ask for.
 	h.write("mfa.hcl", `mfa "totp" "codes" { issuer = "Acme" }`)
 	h.apply("mfa.hcl")
+	h.vault("sys/auth/userpass", map[string]any{"type": "userpass"})
 	h.vault("identity/mfa/login-enforcement/others", map[string]any{"mfa_method_ids": []any{h.mfaMethod("codes")["id"]}, "auth_method_types": "userpass"})
 	h.run("destroy", "-f", "mfa.hcl", "--auto-approve").exits(1).explains("the login enforcement others asks for it")
 }
@@ -296,4 +297,25 @@ func TestDestroyAfterARootRotation(t *testing.T) {
 		}
 		h.run("destroy", "-f", "a.hcl", "--auto-approve").exits(0).says("Nothing to destroy")
 	})
+}
+
+// Vault cannot unmount while an account cannot be dropped. Then the mount is
+// there and answers nothing, and a destroy goes on all the same.
+func TestADestroyWithoutItsDatabase(t *testing.T) {
+	t.Parallel()
+	d := dialects[0]
+	db := servers.PostgreSQL(t)
+	h := start(t)
+	db.Exec(t, d.robot)
+	h.secret("DB_PASSWORD", db.Password)
+	h.write("a.hcl", d.connection(db, "", d.roles()))
+	h.apply("a.hcl")
+	h.issues(db)
+	h.vault("db/config/app", map[string]any{"plugin_name": db.Plugin, "verify_connection": false, "connection_url": "postgresql://127.0.0.1:1/app"})
+	for range 2 {
+		h.run("destroy", "-f", "a.hcl", "--auto-approve").exits(3).explains("give it up with vault lease revoke -force -prefix db/")
+	}
+	h.vault("sys/leases/revoke-force/db", nil)
+	h.run("destroy", "-f", "a.hcl", "--auto-approve").exits(0)
+	h.run("destroy", "-f", "a.hcl", "--auto-approve").exits(0).says("Nothing to destroy")
 }

@@ -132,7 +132,7 @@ func TestAWSRootRotation(t *testing.T) {
 	h.apply("a.hcl")
 
 	// The record is lost: the server's access key tells.
-	h.forget("aws/root")
+	h.forget("aws%20root")
 	r := h.plan("a.hcl")
 	if got := r.find(t, "aws root"); len(got.Notes) == 0 {
 		t.Errorf("no word about the lost record: %+v", got)

@@ -48,7 +48,7 @@ func TestRootRotation(t *testing.T) {
 
 		// The record is lost: the old password is not sent all the same.
 		h.secret("DB_PASSWORD", db.Password)
-		h.forget("db/connection/app")
+		h.forget("db%20connection%20app")
 		r := h.plan("a.hcl", want{"rotate", "db connection app root rotation", nil})
 		if got := r.find(t, "db connection app"); got.Action != "none" || len(got.Notes) == 0 {
 			t.Errorf("the connection's plan is %+v", got)

@@ -53,6 +53,49 @@ ownership {
 	}
 }
 
+// The policy that the program prints is enough to prune, also kinds of which the
+// file has none.
+func TestPruneWithTheLeastRights(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.write("vault.hcl", `
+auth "approle" "approle" {
+  role "kept" {}
+}
+ownership { prune = ["policy", "approle role", "identity group"] }
+`)
+	least := h.least("vault.hcl")
+	least.apply("vault.hcl")
+	for path, data := range map[string]map[string]any{
+		"sys/policies/acl/stray":     {"policy": `path "x" { capabilities = ["read"] }`},
+		"auth/approle/role/stray":    {},
+		"identity/group/name/stray":  {},
+		"auth/approle/role/stray-ok": {},
+	} {
+		h.vault(path, data)
+	}
+	h.write("protecting.hcl", h.read("vault.hcl")[:strings.Index(h.read("vault.hcl"), "ownership")]+`
+ownership {
+  prune   = ["policy", "approle role", "identity group"]
+  protect = ["auth/approle role stray-ok"]
+}
+`)
+	// The token's own policy is in no file either.
+	r := least.run("plan", "-f", "protecting.hcl", "--prune", "--json").exits(2).report()
+	deleted := make(map[string]bool)
+	for _, c := range r.Changes {
+		deleted[c.Object] = c.Action == "delete"
+	}
+	for _, name := range []string{"policy stray", "auth/approle role stray", "identity group stray"} {
+		if !deleted[name] {
+			t.Errorf("%s is not pruned", name)
+		}
+	}
+	if deleted["auth/approle role stray-ok"] || deleted["auth/approle role kept"] {
+		t.Error("what is protected, or in the file, is pruned")
+	}
+}
+
 // Other tools put passwords into addresses, and Vault answers them in clear.
 func TestAPasswordInTheServersAddressIsNotShown(t *testing.T) {
 	t.Parallel()

@@ -91,12 +91,15 @@ func TestTheLastAuditDevice(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	logs := t.TempDir()
-	h.write("a.hcl", fmt.Sprintf("audit \"file\" \"one\" { file_path = \"%[1]s/one\" }\naudit \"file\" \"two\" { file_path = \"%[1]s/two\" }\n", logs))
+	device := func(name string) string {
+		return fmt.Sprintf("audit \"file\" %[1]q { file_path = \"%[2]s/%[1]s\" }\n", name, logs)
+	}
+	h.write("a.hcl", device("one")+device("two"))
 	h.apply("a.hcl")
-	h.write("a.hcl", fmt.Sprintf("ownership { prune = [\"audit\"] }\naudit \"file\" \"one\" { file_path = \"%s/one\" }\n", logs))
-	h.run("plan", "-f", "a.hcl", "--prune").exits(2).says("- audit file two").silent("Vault logs no request")
-	h.write("a.hcl", "ownership { prune = [\"audit\"] }\npolicy \"p\" {\n  path \"x\" { capabilities = [\"read\"] }\n}\n")
-	h.run("apply", "-f", "a.hcl", "--prune", "--auto-approve").exits(0).says("Vault logs no request")
+	h.write("two.hcl", device("two"))
+	h.run("destroy", "-f", "two.hcl", "--auto-approve").exits(0).says("- audit file two").silent("Vault logs no request")
+	h.write("one.hcl", device("one"))
+	h.run("destroy", "-f", "one.hcl", "--auto-approve").exits(0).says("Vault logs no request")
 	if all := h.has("sys/audit"); len(all) > 0 {
 		t.Errorf("%d devices are left", len(all))
 	}

@@ -115,3 +115,20 @@ func TestASecretIsAskedForOnlyWhenItIsNeeded(t *testing.T) {
 	again := h.atTerminal("apply", "-f", "vault.hcl", "--auto-approve")
 	again.end().exits(0).says("Nothing to do", "1 secret not compared").silent("API token: ")
 }
+
+func TestADestroyTakesAWord(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.write("vault.hcl", threePolicies)
+	h.apply("vault.hcl")
+	for _, answer := range []string{"yes\n", "Destroy\n", "\n"} {
+		no := h.atTerminal("destroy", "-f", "vault.hcl")
+		no.answers("Type destroy: ", answer)
+		no.end().exits(1).says("not destroyed", "nothing was deleted")
+	}
+	h.plan("vault.hcl")
+	yes := h.atTerminal("destroy", "-f", "vault.hcl")
+	yes.answers("Type destroy: ", "destroy\n")
+	yes.end().exits(0).says("4 deleted in")
+	h.plan("vault.hcl", creates("policy a"), creates("policy b"), creates("policy c"))
+}

@@ -78,7 +78,7 @@ check "kv" "elsewhere/entry" {}
 		least.run("apply", "-f", "a.hcl", "--auto-approve").exits(0).silent("check database")
 
 		// An apply whose checks fail has done what it was asked to all the same.
-		h.write("a.hcl", strings.Replace(h.read("a.hcl"), "'{{password}}'", "nonsense '{{password}}'", -1))
+		h.write("a.hcl", strings.ReplaceAll(h.read("a.hcl"), "'{{password}}'", "nonsense '{{password}}'"))
 		least.run("apply", "-f", "a.hcl", "--auto-approve").exits(4).says("FAILED")
 		least.plan("a.hcl")
 	})
@@ -134,7 +134,7 @@ check "ai-keys" "ai-keys/search" {}
 
 	// What is response-wrapped is unwrapped, and withdrawn as well.
 	h.vault("ai-keys/roles/ci", map[string]any{"wrap_ttl": "5m"})
-	ended(t, least.proofs("a.hcl", 0), map[string]string{
+	ended(t, least.proofs("a.hcl", 2), map[string]string{
 		"check ai-keys ai-keys/ci":     "ok: had the key key_",
 		"check ai-keys ai-keys/search": "ok: read the key key_",
 	})
