@@ -225,7 +225,7 @@ func writeAudit(ctx context.Context, s *Session, c *Change) error {
 	}
 	path := c.Object.Kind.Path(c.Object)
 	if c.State.Exists {
-		if err := s.Vault.Delete(ctx, path); err != nil {
+		if err := s.disableAudit(ctx, c.Object); err != nil {
 			return err
 		}
 	}
@@ -236,9 +236,25 @@ func writeAudit(ctx context.Context, s *Session, c *Change) error {
 	return s.restoreAudit(ctx, c, err)
 }
 
-// restoreTime is how long an audit device is tried to be enabled again, also
-// after the operator has ended everything: without it Vault may log nothing.
+// restoreTime is how long it may take to find out about a device and to enable
+// it again, also after the operator has ended everything: without it Vault may
+// log nothing.
 const restoreTime = 15 * time.Second
+
+// disableAudit disables a device; where the answer was lost it looks.
+func (s *Session) disableAudit(ctx context.Context, o *Object) error {
+	err := s.Vault.Delete(ctx, o.Kind.Path(o))
+	if !errors.Is(err, vault.ErrUnknownOutcome) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTime)
+	defer cancel()
+	s.forget()
+	if now, unseen := s.auditDevice(ctx, o); unseen != nil || now != nil {
+		return errors.Join(err, unseen)
+	}
+	return nil
+}
 
 // restoreAudit enables a device as it was before, after it could not be enabled
 // as the file says. Where the answer was lost it may have been.

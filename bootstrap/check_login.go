@@ -159,10 +159,10 @@ func (s *Session) proveLogin(ctx context.Context, t *target, path string, body f
 func (t *target) loggedIn(auth *vault.Auth) string {
 	text := "logged in; policies: " + cmp.Or(strings.Join(auth.Policies, ", "), "none")
 	if n := len(t.allowed()); n > 0 {
-		text += fmt.Sprintf("; may do what it should at %s", counted(n, "path"))
+		text += "; may do what it should at " + counted(n, "path")
 	}
 	if n := len(t.texts("denied")); n > 0 {
-		text += fmt.Sprintf("; may do nothing at %s", counted(n, "path"))
+		text += "; may do nothing at " + counted(n, "path")
 	}
 	return text
 }

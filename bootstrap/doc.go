@@ -30,6 +30,8 @@
 //	lock.go       two applies at once
 //	record.go     what has to be known from one run to the next
 //	access.go     which rights it takes
+//	verify.go     proofs by use; check.go and beside it: those that the file asks for
+//	destroy.go    everything in the opposite order, and what stays
 //
 // # What must hold
 //

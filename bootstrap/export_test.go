@@ -64,8 +64,10 @@ func TestAnExportedValueIsReadAsItWas(t *testing.T) {
 	long := strings.Repeat("long ", 10)
 	for _, v := range []any{
 		true, false, int64(0), int64(-1), 0.25, 500.5, 1e21,
-		[]any{}, []any{int64(1), "a", nil, []any{long, long, long}},
-		map[string]any{}, map[string]any{"for": "x", "null": nil, "a-b": int64(1), "a b": "", "${c}": true, "é": []any{}, "true": long, "1": long, "": long},
+		[]any{},
+		[]any{int64(1), "a", nil, []any{long, long, long}},
+		map[string]any{},
+		map[string]any{"for": "x", "null": nil, "a-b": int64(1), "a b": "", "${c}": true, "é": []any{}, "true": long, "1": long, "": long},
 		map[string]any{"deep": map[string]any{"deeper": []any{map[string]any{"text": "a\nb\n" + long + long + long}}}},
 	} {
 		f := &schema.Field{Name: "v", Type: schema.JSON}

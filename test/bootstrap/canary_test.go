@@ -130,11 +130,11 @@ func TestCanariesOfEverySource(t *testing.T) {
 	h.write("from.file", f.hatch()+"\n")
 	h.vault("secret/data/from/vault", map[string]any{"data": map[string]any{"field": f.hatch()}})
 	prompted, fed := f.hatch(), f.hatch()
-	file := ""
+	var blocks strings.Builder
 	for name, from := range map[string]string{
 		"env": "env:FROM_ENV", "file": "file:from.file", "vault": "vault:secret/from/vault#field", "prompt": "prompt:Say it", "stdin": "stdin:it",
 	} {
-		file += fmt.Sprintf(`
+		fmt.Fprintf(&blocks, `
 secret %[1]q { from = %[2]q }
 auth "okta" %[1]q {
   config {
@@ -147,6 +147,7 @@ mount "kv-v2" "kv-%[1]s" {
 }
 `, name, from)
 	}
+	file := blocks.String()
 	h.write("vault.hcl", file)
 	without := strings.ReplaceAll(file, "stdin:it", "env:FROM_ENV")
 	h.write("terminal.hcl", without)
@@ -186,7 +187,7 @@ mount "kv-v2" "kv-%[1]s" {
 	feed(0, "apply", "-f", "piped.hcl", "--auto-approve", "--json")
 	feed(0, "apply", "-f", "piped.hcl", "--auto-approve")
 	feed(1, "plan", "-f", "piped.hcl", "--target", "nothing")
-	h.run("export")
+	h.run("export").exits(0)
 	f.everywhere(t)
 }
 
@@ -270,11 +271,14 @@ func TestCanariesThatVaultEchoes(t *testing.T) {
 	h, f := guarded(t)
 	const secrets = 19
 	file := strings.NewReplacer("ISSUER", issuer(t).URL, "POSTGRES", servers.PostgreSQL(t).URL).Replace(everySecretField)
-	mounts := ""
-	for _, m := range [][2]string{{"auth", `okta" "okta`}, {"auth", `oidc" "oidc`}, {"mount", `aws" "aws`}, {"mount", `database" "db`}, {"mount", `kv-v2" "kv`}, {"mount", `kv" "old`}} {
-		mounts += fmt.Sprintf("%s \"%s\" {}\n", m[0], m[1])
-	}
-	h.write("mounts.hcl", mounts)
+	h.write("mounts.hcl", `
+auth "okta" "okta" {}
+auth "oidc" "oidc" {}
+mount "aws" "aws" {}
+mount "database" "db" {}
+mount "kv-v2" "kv" {}
+mount "kv" "old" {}
+`)
 	h.apply("mounts.hcl")
 	for i := 1; i <= secrets; i++ {
 		variable := "S" + strconv.Itoa(i)

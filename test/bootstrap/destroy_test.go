@@ -79,8 +79,8 @@ func TestDestroy(t *testing.T) {
 	h.vault("auth/okta/groups/others", map[string]any{"policies": "x"})
 	h.vault("sys/policies/acl/others", map[string]any{"policy": `path "y" { capabilities = ["read"] }`})
 
-	r := least.destroys("a.hcl", "login enforcement people", "mfa method totp codes", "identity group outer", "identity group inner",
-		"mount auth/okta", "mount team", "mount transit", "policy reader", ownRecords)
+	r := least.destroys("a.hcl", "mount auth/okta", "login enforcement people", "mfa method totp codes", "identity group outer", "identity group inner",
+		"mount team", "mount transit", "policy reader", ownRecords)
 	if notes := strings.Join(r.find(t, "mount auth/okta").Notes, "\n"); !strings.Contains(notes, "1 object that no file names included: auth/okta group others") {
 		t.Errorf("the notes are %q", notes)
 	}
@@ -167,8 +167,7 @@ ownership {
 `)
 	h.apply("a.hcl")
 	h.vault("auth/okta/groups/others", map[string]any{"policies": "x"})
-	r := h.destroys("a.hcl", "login enforcement people", "mfa method totp codes", "identity group outer", "identity group inner",
-		"auth/okta group dev", "policy reader", ownRecords)
+	r := h.destroys("a.hcl", "auth/okta group dev", "identity group outer", "identity group inner", "policy reader", ownRecords)
 	for object, why := range map[string]string{
 		"team data ai":    "stays: it is protected",
 		"mount team":      "stays: it holds team data ai, which is protected",
@@ -176,6 +175,9 @@ ownership {
 		"transit key a":   "stays: it is in mount transit, which is protected",
 		"mount auth/okta": "stays: it holds auth/okta group others, which is protected",
 		"policy default":  "stays: it is Vault's own; its settings stay as they are",
+		// A login that stays is not left without its second factor.
+		"login enforcement people": "stays: it guards the logins at auth/okta, which stays",
+		"mfa method totp codes":    "stays: login enforcement people works with it, which stays",
 	} {
 		if c := r.find(t, object); c.Action != "none" || !slices.Equal(c.Notes, []string{why}) {
 			t.Errorf("%s: %s %q", object, c.Action, c.Notes)
@@ -228,6 +230,66 @@ policy "operator" {
 	h.vault("sys/auth/userpass", map[string]any{"type": "userpass"})
 	h.vault("identity/mfa/login-enforcement/others", map[string]any{"mfa_method_ids": []any{h.mfaMethod("codes")["id"]}, "auth_method_types": "userpass"})
 	h.run("destroy", "-f", "mfa.hcl", "--auto-approve").exits(1).explains("the login enforcement others asks for it")
+}
+
+// A second factor goes after the logins that it guards: a destroy that stops
+// part-way leaves none without it. Where it goes alone, the plan says so.
+func TestADestroyAndSecondFactors(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.secret("TOKEN")
+	h.write("a.hcl", destroyFile)
+	h.apply("a.hcl")
+	r := h.run("destroy", "-f", "a.hcl", "--target", "login enforcement people", "--dry-run", "--json").exits(2).report()
+	if notes := strings.Join(r.find(t, "login enforcement people").Notes, "\n"); notes != "MFA is OFF from then on for logins at auth/okta" {
+		t.Errorf("the notes are %q", notes)
+	}
+	if notes := h.run("destroy", "-f", "a.hcl", "--dry-run", "--json").report().find(t, "login enforcement people").Notes; len(notes) != 0 {
+		t.Errorf("the notes are %q", notes)
+	}
+	h.through(func(r *http.Request, forward func()) {
+		if r.Method == http.MethodDelete && r.URL.Path == "/v1/sys/auth/okta" {
+			panic(http.ErrAbortHandler)
+		}
+		forward()
+	}).run("destroy", "-f", "a.hcl", "--auto-approve").exits(3)
+	if h.has("identity/mfa/login-enforcement/people") == nil {
+		t.Error("auth/okta is there, and its second factor is not")
+	}
+
+	// One that finds people by a group keeps the group with it.
+	h.write("a.hcl", strings.Replace(destroyFile, `auth_methods = ["okta"]`, `identity_groups = ["outer"]`, 1)+`
+ownership { protect = ["mount auth/okta"] }
+`)
+	h.apply("a.hcl")
+	h.destroys("a.hcl", "identity group inner", "mount team", "mount transit", "policy reader", ownRecords)
+	h.run("destroy", "-f", "a.hcl", "--target", "identity group outer", "--dry-run").exits(2).explains("MFA is OFF from then on for its members: the login enforcement people finds them by it")
+}
+
+// Only the destroy of a whole file takes the program's own mounts with it.
+func TestADestroyOfATargetKeepsTheLock(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.write("a.hcl", `
+policy "one" {
+  path "x" { capabilities = ["read"] }
+}
+policy "two" {
+  path "x" { capabilities = ["read"] }
+}
+`)
+	h.apply("a.hcl")
+	for range 2 {
+		h.run("destroy", "-f", "a.hcl", "--target", "policy one", "--auto-approve").exits(0)
+		if h.has("ai-keys-bootstrap/record/data/lock") == nil {
+			t.Error("the program's own mount is gone")
+		}
+	}
+	h.run("destroy", "-f", "a.hcl", "--target", "policy one", "--auto-approve").exits(0).says("Nothing to destroy")
+	h.run("destroy", "-f", "a.hcl", "--auto-approve").exits(0)
+	if h.has("sys/mounts/ai-keys-bootstrap/record") != nil {
+		t.Error("the program's own mount is left")
+	}
 }
 
 // engineAndOrganisation is the engine, on a server that reaches an Okta.

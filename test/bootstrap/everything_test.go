@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,9 +32,7 @@ func TestEverything(t *testing.T) {
 	for _, file := range []string{"vault.hcl", "vault.yaml"} {
 		p.run("validate", "-f", file).exits(0).silent("warning")
 	}
-	if first, second := p.run("plan", "-f", "vault.hcl", "--json").exits(2).report(), p.run("plan", "-f", "vault.yaml", "--json").exits(2).report(); true {
-		second.wants(t, first.changed()...)
-	}
+	p.run("plan", "-f", "vault.yaml", "--json").exits(2).report().wants(t, p.run("plan", "-f", "vault.hcl", "--json").exits(2).report().changed()...)
 	least := p.least("vault.hcl")
 	least.run("apply", "-f", "vault.hcl", "--auto-approve").exits(0)
 	least.run("plan", "-f", "vault.hcl").exits(0).says("Nothing to do").silent("not compared")
@@ -203,7 +202,7 @@ func (h *harness) may(token string, allowed map[string][]string) {
 func (h *harness) forbidden(path string, try func() error) {
 	h.t.Helper()
 	var answer *api.ResponseError
-	if err := try(); !errors.As(err, &answer) || answer.StatusCode != 403 {
+	if err := try(); !errors.As(err, &answer) || answer.StatusCode != http.StatusForbidden {
 		h.t.Errorf("at %s: %v, want 403", path, err)
 	}
 }
@@ -382,7 +381,7 @@ func (p *production) oktasOwnFactors() {
 	from := strings.Index(text, "# Either factor will do.")
 	to := from + strings.Index(text[from:], "# --- Machines")
 	p.write("vault.hcl", swap(t, "vault.hcl", text[:from]+text[to:], map[string]string{
-		"bypass_okta_mfa = true": "bypass_okta_mfa = false",
+		"bypass_okta_mfa = true":  "bypass_okta_mfa = false",
 		`["policy", "okta group"`: `["policy", "login enforcement", "okta group"`,
 	}))
 	r := p.run("plan", "-f", "vault.hcl", "--prune", "--json").exits(2).report()

@@ -153,7 +153,7 @@ func TestEverythingAfterEveryDeath(t *testing.T) {
 
 // Here it is an empty Vault for each death, and one apply that has to finish:
 // at a few of the writes, and with AI_KEYS_LONG=1 (half an hour) at each.
-func TestEverythingAfterOneDeath(t *testing.T) {
+func TestEverythingAfterOneDeath(t *testing.T) { //nolint:tparallel // one after the other: they share the databases' accounts
 	t.Parallel()
 	steps := 25
 	if os.Getenv("AI_KEYS_LONG") == "1" {

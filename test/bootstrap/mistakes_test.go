@@ -47,8 +47,8 @@ mount "transit" "transit" {
   key "k" { type = "aes" } #: aes256-gcm96
   key "l" { exportable = "perhaps" } #: true or false
 }
-login_enforcement "people" {
-  mfa_methods  = [] #: mfa_methods
+login_enforcement "people" { #: Name mfa blocks in mfa_methods
+  mfa_methods  = []
   auth_methods = ["okta"]
 }
 mfa "sms" "x" {} #: totp

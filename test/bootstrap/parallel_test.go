@@ -69,10 +69,7 @@ func TestTwoAppliesAtTheSameMoment(t *testing.T) {
 			forward()
 		}).begin("apply", "-f", "a.hcl", "--auto-approve")
 	}
-	waited := ""
-	for _, p := range programs {
-		waited += p.end().exits(0).stderr
-	}
+	waited := programs[0].end().exits(0).stderr + programs[1].end().exits(0).stderr
 	if !strings.Contains(waited, "another apply is under way") && !strings.Contains(waited, "the server has changed meanwhile") {
 		t.Errorf("neither has noticed the other:\n%s", waited)
 	}

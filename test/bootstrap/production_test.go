@@ -138,13 +138,13 @@ func (p *production) settle() {
 func (p *production) example(name string, more map[string]string) string {
 	p.t.Helper()
 	swaps := map[string]string{
-		"https://vault.acme.example:8200":                                  p.server.Addr,
-		"/var/log/vault/audit.log":                                         p.auditLog,
-		"../../bin/vault-plugin-secrets-ai-keys":                           p.server.Plugin,
-		"https://token.actions.githubusercontent.com/.well-known/jwks":     p.issuer.JWKSURL(),
-		"proj_search":                                                      p.fakes.OpenAI.ProjectID,
-		"proj_ci":                                                          p.fakes.OpenAI.ProjectID,
-		"{{username}}:{{password}}@tcp(mysql.acme.example:3306)/":          strings.TrimSuffix(p.reports.URL, p.reports.Name),
+		"https://vault.acme.example:8200":                              p.server.Addr,
+		"/var/log/vault/audit.log":                                     p.auditLog,
+		"../../bin/vault-plugin-secrets-ai-keys":                       p.server.Plugin,
+		"https://token.actions.githubusercontent.com/.well-known/jwks": p.issuer.JWKSURL(),
+		"proj_search": p.fakes.OpenAI.ProjectID,
+		"proj_ci":     p.fakes.OpenAI.ProjectID,
+		"{{username}}:{{password}}@tcp(mysql.acme.example:3306)/":                strings.TrimSuffix(p.reports.URL, p.reports.Name),
 		"{{username}}:{{password}}@db.acme.example:5432/app?sslmode=verify-full": strings.TrimPrefix(p.app.URL, "postgresql://"),
 	}
 	maps.Copy(swaps, more)
