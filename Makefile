@@ -17,7 +17,7 @@ FUZZTIME ?= 30s
 ARGS ?=
 export FUZZTIME ARGS
 
-.PHONY: help build vault demo test lint fuzz bench clean
+.PHONY: help build vault demo test chaos lint fuzz bench clean
 
 help: ## Say what there is to make
 	@[[ -t 1 && -z "$$NO_COLOR" ]] && b=$$'\e[1;36m' p=$$'\e[0m'; \
@@ -43,6 +43,9 @@ demo: build vault ## See it work: Vault, fake providers, keys that rotate (KEEP=
 test: build vault ## Run every test: unit, contract, race, end to end
 	@scripts/servers.sh
 	@scripts/test.sh
+
+chaos: build vault ## Kill the plugin and the server 200 times, and let leaders fail (SEED, KILLS)
+	@scripts/chaos.sh
 
 lint: ## Check style, dependencies, tidiness and the layout
 	@scripts/lint.sh

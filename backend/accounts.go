@@ -36,6 +36,9 @@ func takeAccount(data *framework.FieldData, a, old *accountEntry) (provider.Defi
 	if a.RequestsPerSecond < 0 || a.RequestsPerSecond > 0 && a.RequestsPerSecond < 0.001 {
 		return def, invalidf("requests_per_second: 0 for no limit, or at least 0.001")
 	}
+	if err := a.take(data); err != nil {
+		return def, err
+	}
 	takeText(data, "base_url", &a.BaseURL)
 	a.BaseURL = strings.TrimRight(a.BaseURL, "/")
 	if a.BaseURL == def.BaseURL {
@@ -60,48 +63,50 @@ func reconnects(data *framework.FieldData) bool {
 
 // connect merges the provider's own fields into a, tries the account at the
 // provider, and seals its secrets. What the operator should know goes into resp.
-func (b *Backend) connect(ctx context.Context, s logical.Storage, data *framework.FieldData, def provider.Definition, a, old *accountEntry, resp *logical.Response) error {
+// fresh says that the admin credential is another one than before: a program that
+// writes the same settings every hour does not begin a new rotation period.
+func (b *Backend) connect(ctx context.Context, s logical.Storage, data *framework.FieldData, def provider.Definition, a, old *accountEntry, resp *logical.Response) (fresh bool, err error) {
 	var was stored
 	moved := false
 	if old != nil {
-		var err error
 		was = stored{exists: true, plain: old.Fields}
 		if was.secrets, err = b.accountSecrets(ctx, s, old); err != nil {
-			return err
+			return false, err
 		}
 		if moved = steered(data, def, a, old); moved {
 			if err := givenAnew(data, def); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
 	fields, secrets, err := providerFields(data, def, def.Account, accountFieldNames, was)
 	if err != nil {
-		return err
+		return false, err
 	}
 	a.Fields = fields
 	x, err := b.newSession(ctx, s, a, secrets, b.clients.connect)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer x.client.Close()
 	if a.VerifyConnection {
 		switch err := x.keys.Check(ctx); {
 		case errors.Is(err, provider.ErrUnproven) && moved: // its keys must stay within reach
-			return invalidf("not saved: the provider did not confirm the account (is the version segment in base_url? verify_connection=false skips this check): %w", err)
+			return false, invalidf("not saved: the provider did not confirm the account (is the version segment in base_url? verify_connection=false skips this check): %w", err)
 		case errors.Is(err, provider.ErrUnproven):
 			resp.AddWarning("the provider did not refuse the credential, but did not confirm it either (" + err.Error() + "): check that base_url includes the version segment")
 		case err != nil:
-			return problemWith(err, "not saved: the provider did not accept the account (verify_connection=false skips this check): %w", err)
+			return false, problemWith(err, "not saved: the provider did not accept the account (verify_connection=false skips this check): %w", err)
 		}
 	}
 	sealed, err := json.Marshal(secrets)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer clear(sealed)
+	fresh = def.Root != nil && secrets[def.Root.Field] != was.secrets[def.Root.Field]
 	a.Sealed, err = b.keyring.Seal(ctx, s, a.storagePath(), sealed)
-	return err
+	return fresh, err
 }
 
 // steered reports whether a write changes where the account's secrets are sent.

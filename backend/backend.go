@@ -37,6 +37,12 @@ type Backend struct {
 	ledger     *ledger
 	queue      *queue
 	clients    clients
+	sessions   sessions
+	standings  *standings
+	meters     *meters
+	news       news
+	agenda     agenda
+	eras       eras
 
 	accountLocks locks
 	roleLocks    locks // taken before accountLocks
@@ -46,6 +52,7 @@ type Backend struct {
 	life       context.Context //nolint:containedctx // ends with the mount; requests' contexts end too early
 	stop       context.CancelFunc
 	started    atomic.Bool
+	surveyed   atomic.Bool // every role has been looked at since the start
 	background sync.WaitGroup
 }
 
@@ -64,13 +71,17 @@ func newBackend(conf *logical.BackendConfig) *Backend {
 		uuid:       conf.BackendUUID,
 		storage:    conf.StorageView,
 		keyring:    envelope.NewKeyring(conf.BackendUUID, conf.Logger),
-		accounts:   newTable(accountPrefix, func(a *accountEntry, name string) { a.Name = name }),
-		roles:      newTable(rolePrefix, func(r *roleEntry, name string) { r.Name = name }),
+		accounts:   newTable(accountPrefix, func(a *accountEntry, name string) { a.Name = name; a.parse() }),
+		roles:      newTable(rolePrefix, func(r *roleEntry, name string) { r.Name = name; r.parse() }),
 		staticKeys: newTable(keyPrefix, func(*keyEntry, string) {}),
 		ledger:     newLedger(),
+		standings:  newStandings(),
+		meters:     newMeters(),
+		news:       newNews(),
 	}
 	b.life, b.stop = context.WithCancel(context.Background())
-	b.queue = newQueue(b.doItem, b.workers)
+	b.queue = newQueue(b.doItem, b.workers, b.itemAccount)
+	b.observe()
 	b.Backend = &framework.Backend{
 		Help:           backendHelp,
 		BackendType:    logical.TypeLogical,
@@ -83,10 +94,13 @@ func newBackend(conf *logical.BackendConfig) *Backend {
 			pathsAccounts(b),
 			pathsRoles(b),
 			pathsRotateRole(b),
+			pathsRotateRoot(b),
 			pathsImport(b),
 			pathsRevoke(b),
 			pathsStatus(b),
+			pathsMetrics(b),
 			pathsKeys(b),
+			pathsReconcile(b),
 			pathsRewrap(b),
 		),
 		PathsSpecial: &logical.Paths{
@@ -102,9 +116,10 @@ func newBackend(conf *logical.BackendConfig) *Backend {
 			return nil
 		},
 		Invalidate: b.invalidate,
-		Clean: func(context.Context) {
+		Clean: func(ctx context.Context) {
 			b.stop()
 			b.background.Wait()
+			b.closeAgenda(ctx, b.storage)
 			b.clients.close()
 			b.keyring.Close()
 		},
@@ -121,6 +136,7 @@ func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp
 			resp, err = nil, problemf(500, "internal error: please report it with the stack from Vault's log")
 		}
 		if err != nil {
+			b.meters.failed(err, "", "")
 			err = answer(err)
 		}
 	}()
@@ -279,6 +295,6 @@ them out at creds/<role>, and withdraws them.
 
 To begin: write config/transit, then accounts/<name> with the provider's admin
 key, then roles/<name>; read creds/<role>. To kill a leaked key: revoke/<role>.
-To see what is there: status, keys/<account>. The list of providers and their
-fields: providers.
+To see what is there: status, keys/<account>; for Prometheus: metrics. The list of
+providers and their fields: providers.
 `

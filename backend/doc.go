@@ -13,11 +13,21 @@
 //	role_keys.go  what writing or deleting a role does to its keys
 //	ledger.go     every key asked for outside a rotation, from intent to withdrawal
 //	withdraw.go   asking under a ledger line, settling unknown outcomes, withdrawing
-//	scheduler.go  what is due and when; queue.go runs it
+//	scheduler.go  what is due and when; queue.go runs it, and shares the workers
+//	              between accounts
+//	start.go      what a start does; agenda.go stores what the next one begins with
+//	root.go       the life of an admin credential: the same machine on an account;
+//	              root_account.go is what accounts have to do with it
+//	sessions.go   who is using an admin credential right now
+//	reconcile.go  a provider's own list, judged; records.go what the mount knows
+//	eras.go       telling this mount's keys from those of a copy of it
 //	reseal.go     moving stored secrets to another data key
 //	session.go    an account opened for one operation; names of keys
 //	accounts.go   an account's fields, and who uses it
-//	storage.go    every stored type and its path; the caches before them
+//	storage.go    every stored type and its path; table.go the caches before them
+//	standings.go  what memory keeps of every role, so that metrics need no storage
+//	meters.go     what is counted; metered.go counts it around a provider's calls
+//	news.go       events for whoever subscribes to them
 //	locks.go      one lock a name
 //	problem.go    which error is answered with which status; nowhere else
 //	fields.go     refusing what a path does not take; schema.go and
@@ -35,6 +45,8 @@
 //	role/<name>             a role's settings
 //	key/<role>              a static role's whole state
 //	issued/<account>/<tag>  a ledger line
+//	agenda/<n>              when roles are due: saves time at a start, decides nothing
+//	eras                    until when each process that made keys may have made some
 //
 // What is sealed is bound to its path and to the mount. Ids, tags and times stay
 // outside the seal, so that status, inventory and what is due need no transit.
@@ -52,6 +64,21 @@
 // this one way back ([Backend.workLine]). A live line whose lease was never stored
 // is withdrawn when no lease of it can be alive any more.
 //
+// # A start
+//
+// Reads are served at once, from the first one on. What the agenda says is due
+// begins with one read of storage; then the ledger is read, and every role looked
+// at, unhurried, which makes good whatever the agenda does not know
+// ([Backend.fillOnce]). Requests that need the whole ledger wait for it.
+//
+// # A provider under pressure
+//
+// Every call passes a gate, one for each host of an account: a delay that the
+// provider asks for holds for everybody, and after several calls without an answer
+// further ones fail at once, but for one probe at the end of each pause. Only the
+// leak switch goes through a closed gate ([provider.Urgent]). The queue gives no
+// account more than half of its workers while others have work.
+//
 // # A rotation
 //
 //	stable --asked--> minting --key stored--> overlap --grace over--> stable
@@ -62,6 +89,17 @@
 // by asking again; what cannot be found yet goes to the ledger, which looks on.
 // The first key of a role is minted under a ledger line instead, so that a role
 // that could not be made leaves nothing behind but that line.
+//
+// An account's admin credential is rotated by the same machine; its state is in
+// the account's entry, beside the sealed credential, and there is no grace: the
+// old one goes when the operations that began with it have ended.
+//
+// # Reconciling
+//
+// The provider is looked at first, and the records then: a key is on record
+// before it is asked for, so what the list shows and no record has is unknown
+// here ([Backend.takeCensus]). It is withdrawn only by way of the ledger, and only
+// if its name bears this mount's mark and an era that this storage knows.
 //
 // # What must hold
 //
@@ -82,6 +120,7 @@
 // One lock a role, a line, a two-slot resource and an account, by name; they are
 // taken in the order line, role, slot, account. Reads of keys take none. A role's or a line's lock is held
 // across the network by the one operation on it, an account's while a write of it
-// is tried at the provider. The leak switch interrupts a rotation, an import or a first read under
+// is tried at the provider or its admin credential is replaced; disabling the
+// account interrupts that. The leak switch interrupts a rotation, an import or a first read under
 // a role's lock.
 package backend

@@ -40,7 +40,7 @@ func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *f
 	if err != nil {
 		return nil, err
 	}
-	tag, err := b.newTag(role, def, req.DisplayName)
+	tag, err := b.newTag(ctx, req.Storage, role, def, req.DisplayName)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +65,7 @@ func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *f
 	)
 	resp.Secret.TTL, resp.Secret.MaxTTL, resp.Secret.Renewable = ttl, maxTTL, true
 	resp.Warnings = warnings
+	b.meters.dynamicReads.Add(1)
 	return resp, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -171,6 +172,7 @@ func (w *world) guard(r *http.Request) error {
 func (w *world) sample() {
 	w.t.Helper()
 	synctest.Wait() // or a key with grace 0 could die between the read and the look
+	w.root()
 	roles, err := w.b.roles.list(w.t.Context(), w.storage)
 	if err != nil {
 		w.t.Fatal(err)
@@ -243,8 +245,44 @@ func (w *world) atRest() {
 	if c.RedirectsFollowed+c.SecretsInURLs > 0 {
 		w.t.Errorf("rule 6: %+v", c)
 	}
+	w.oneRoot()
 	if strings.Contains(w.log.String(), providertest.DefaultMarker) {
 		w.t.Error("rule 6: the log holds a secret")
+	}
+}
+
+// root checks that the stored admin credential works, and returns its id at the
+// provider.
+func (w *world) root() string {
+	w.t.Helper()
+	ctx := w.t.Context()
+	a, err := load[accountEntry](ctx, w.storage, accountPrefix+"oa")
+	if err != nil || a == nil {
+		return ""
+	}
+	a.Name = "oa"
+	secrets, err := w.b.accountSecrets(ctx, w.storage, a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	k, ok := w.cloud.Key(secrets["admin_key"])
+	if !w.leaving && (!ok || !k.Live) {
+		w.t.Errorf("rule 1: the stored admin credential %s is dead at the provider", k.ID)
+	}
+	return k.ID
+}
+
+// oneRoot checks that at rest no other admin credential of ours is alive.
+func (w *world) oneRoot() {
+	w.t.Helper()
+	mine := w.root()
+	for _, k := range w.cloud.Keys() {
+		if k.Provider == providertest.ProviderOpenAI && k.Admin && k.Live && k.ID != mine && k.ID != w.otherRoot && (w.byHand == "" || k.Name != "initial") {
+			w.t.Errorf("rule 2: admin credential %s (%s) is live, and %s is the one in use", k.ID, k.Name, mine)
+		}
+	}
+	if w.otherRoot != "" && !slices.ContainsFunc(w.cloud.Keys(), func(k providertest.Key) bool { return k.ID == w.otherRoot && k.Live }) {
+		w.t.Error("rule 7: an admin credential that is none of ours was withdrawn")
 	}
 }
 
@@ -283,16 +321,20 @@ func (w *world) tearDown() {
 	for _, a := range w.names("accounts/") {
 		w.must(logical.DeleteOperation, "accounts/"+a, nil)
 	}
+	w.pass(agendaEvery) // and nothing is due any more
 	left, err := logical.CollectKeys(w.t.Context(), w.storage)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, path := range left {
-		if path != configPath && !strings.HasPrefix(path, dataKeyPrefix) {
+		if path != configPath && path != erasPath && !strings.HasPrefix(path, dataKeyPrefix) {
 			w.t.Errorf("storage still holds %s", path)
 		}
 	}
 }
+
+// otherRoot adds an admin credential that is none of the engine's.
+func otherRoot(w *world) { w.otherRoot = w.cloud.OpenAI.AddAdminKey("a person's").ID }
 
 func (w *world) try(op logical.Operation, path string, data map[string]any) error {
 	_, err := w.call(op, path, data)
@@ -331,6 +373,36 @@ func importing(w *world) {
 	w.write("roles/claude", claudeFields)
 	w.write("import/claude", map[string]any{"api_key": w.cloud.Anthropic.AddKey("one", "", 0).Secret})
 	w.next = w.cloud.Anthropic.AddKey("two", "", 0)
+}
+
+func deleteAccount(w *world) error {
+	w.leaving = true
+	return w.try(logical.DeleteOperation, "accounts/oa", nil)
+}
+
+// What reconcile is asked in the stories.
+var (
+	sweeping    = map[string]any{"dry_run": false, "min_age": "1h"}
+	sweepingAll = map[string]any{"dry_run": false, "min_age": "1h", "include_used": true}
+)
+
+// forgotten has storage go back to before a lease.
+func forgotten(w *world) {
+	leased(w)
+	old := w.storage.copy()
+	resp, _ := w.lease("ci", nil)
+	w.orphaned, _ = resp.Data["key_id"].(string)
+	w.restore(old)
+	w.pass(2 * time.Hour)
+}
+
+// forgottenRole has storage go back to before a role, service account and all.
+func forgottenRole(w *world) {
+	leased(w)
+	old := w.storage.copy()
+	w.write("roles/app", staticFields)
+	w.restore(old)
+	w.pass(2 * time.Hour)
 }
 
 var stories = []story{
@@ -398,5 +470,29 @@ var stories = []story{
 		return w.try(logical.UpdateOperation, "import/claude", map[string]any{"api_key": w.next.Secret})
 	}},
 	{name: "import revoke", prepare: importing, act: tryWrite("revoke/claude", nil)},
+	{name: "root rotate", prepare: otherRoot, act: tryWrite("rotate-root/oa", nil)},
+	{name: "root rotate twice", prepare: otherRoot, act: tryWrite("rotate-root/oa", nil), then: tryWrite("rotate-root/oa", nil)},
+	{name: "root rotate again", prepare: func(w *world) { otherRoot(w); w.write("rotate-root/oa", nil) }, act: tryWrite("rotate-root/oa", nil)},
+	{name: "root rotate on schedule", prepare: func(w *world) {
+		otherRoot(w)
+		w.write("accounts/oa", map[string]any{"rotation_period": "24h"})
+	}, act: func(w *world) error { w.pass(24*time.Hour + time.Minute); return nil }},
+	{name: "root rotate with keys", prepare: func(w *world) { leased(w); w.write("roles/app", staticFields) }, act: tryWrite("rotate-root/oa", nil), then: tryWrite("rotate-role/app", nil)},
+	{name: "root rotate then change", prepare: otherRoot, act: tryWrite("rotate-root/oa", nil), then: tryWrite("accounts/oa", map[string]any{"requests_per_second": 50})},
+	{name: "root replaced by hand", prepare: otherRoot, act: tryWrite("rotate-root/oa", nil), then: func(w *world) error {
+		k := w.cloud.OpenAI.AddAdminKey("by hand")
+		err := w.try(logical.UpdateOperation, "accounts/oa", map[string]any{"admin_key": k.Secret})
+		w.byHand = k.ID
+		return err
+	}},
+	{name: "account delete", prepare: func(w *world) { otherRoot(w); w.write("rotate-root/oa", nil) }, act: deleteAccount, then: deleteAccount},
+	{name: "reconcile", prepare: forgotten, act: tryWrite("reconcile/oa", sweeping), then: tryWrite("reconcile/oa", sweeping), final: func(w *world) {
+		for _, k := range w.cloud.Keys() {
+			if k.ID == w.orphaned && k.Live {
+				w.t.Errorf("the orphan %s (%s) is still live", k.ID, k.Name)
+			}
+		}
+	}},
+	{name: "reconcile with an owner", prepare: forgottenRole, act: tryWrite("reconcile/oa", sweepingAll), then: tryWrite("reconcile/oa", sweepingAll)},
 	{name: "account change", prepare: writing("roles/app", staticFields), act: tryWrite("accounts/oa", map[string]any{"requests_per_second": 50})},
 }

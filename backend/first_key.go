@@ -24,7 +24,7 @@ func (h *holder) first(ctx context.Context) (e *keyEntry, done func(stored bool)
 }
 
 func (h *holder) firstMinted(ctx context.Context) (*keyEntry, func(bool), error) {
-	tag, err := h.b.newTag(h.role, h.def, "")
+	tag, err := h.b.newTag(ctx, h.storage, h.role, h.def, "")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,7 +87,7 @@ func (h *holder) takeOver(ctx context.Context) (*keyEntry, error) {
 	if pending {
 		return nil, problemf(statusConflict, "%s of this resource is still being withdrawn: try again when keys/%s no longer lists it", k.ID, h.role.Account)
 	}
-	tag, err := h.b.newTag(h.role, h.def, "")
+	tag, err := h.b.newTag(ctx, h.storage, h.role, h.def, "")
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +105,9 @@ func (h *holder) takeOver(ctx context.Context) (*keyEntry, error) {
 // pendingSlot reports whether the ledger still has to withdraw a slot of the
 // role's resource, on behalf of whichever role and account.
 func (h *holder) pendingSlot(ctx context.Context, slot provider.KeyID) (bool, error) {
+	if err := h.b.ledger.wait(ctx); err != nil {
+		return false, err
+	}
 	mine := resourceOf(h.def, h.account, h.role.Scope)
 	for _, l := range h.b.ledger.filter(func(l *line) bool { return l.ID == string(slot) }) {
 		a, err := h.b.accounts.get(ctx, h.storage, l.Account)

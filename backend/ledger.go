@@ -39,6 +39,8 @@ type line struct {
 	// Request is the id of the request that asked: Vault sends a request again
 	// when the plugin died under it.
 	Request string `json:"request,omitempty"`
+	// Orphan says that reconcile found it at the provider: no role is known for it.
+	Orphan bool `json:"orphan,omitempty"`
 	// EntityID and DisplayName say who holds a leased key.
 	EntityID    string `json:"entity_id,omitempty"`
 	DisplayName string `json:"display_name,omitempty"`
@@ -49,6 +51,8 @@ type lineKind string
 const (
 	lineKey   lineKind = "key"
 	lineOwner lineKind = "owner"
+	// lineRoot is an admin credential that the engine made and must not stay.
+	lineRoot lineKind = "root"
 )
 
 type lineState string
@@ -88,6 +92,8 @@ type ledger struct {
 	flying   map[provider.Tag]bool
 	troubles map[provider.Tag]trouble
 	revoked  map[string]time.Time // when the leak switch of a role was last used
+	// damaged are lines that cannot be read. Their keys may be in somebody's hands.
+	damaged []provider.Tag
 }
 
 // trouble is why a line could not be worked off yet. It is not stored: a
@@ -114,19 +120,20 @@ func newLedger() *ledger {
 func (g *ledger) load(ctx context.Context, s logical.Storage, log hclog.Logger) error {
 	accounts, err := s.List(ctx, ledgerPrefix)
 	if err != nil {
-		return fmt.Errorf("listing the ledger: %w", err)
+		return storageFault("listing the ledger", err)
 	}
 	for _, account := range accounts {
 		account = strings.TrimSuffix(account, "/")
 		tags, err := s.List(ctx, ledgerPrefix+account+"/")
 		if err != nil {
-			return fmt.Errorf("listing the ledger of account %q: %w", account, err)
+			return storageFault(fmt.Sprintf("listing the ledger of account %q", account), err)
 		}
 		for _, tag := range tags {
 			l, err := load[line](ctx, s, ledgerPrefix+account+"/"+tag)
 			switch {
 			case errors.Is(err, errDamaged):
 				log.Error("a line of the ledger cannot be read: look for its key at the provider by hand", "tag", tag, "account", account)
+				g.spoil(provider.Tag(tag))
 			case err != nil:
 				return err
 			case l != nil:
@@ -137,6 +144,18 @@ func (g *ledger) load(ctx context.Context, s logical.Storage, log hclog.Logger) 
 	}
 	g.complete()
 	return nil
+}
+
+func (g *ledger) spoil(tag provider.Tag) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.damaged = append(g.damaged, tag)
+}
+
+func (g *ledger) spoilt() []provider.Tag {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.damaged)
 }
 
 // loaded reports whether the index holds all of storage. Loading it again beside
@@ -295,6 +314,27 @@ func (g *ledger) ofRole(role string) []*line {
 
 func (g *ledger) ofAccount(account string) []*line {
 	return g.filter(func(l *line) bool { return l.Account == account })
+}
+
+// A ledgerPart is the lines of one account in one state.
+type ledgerPart struct {
+	account string
+	state   lineState
+}
+
+// count says how many lines there are of each sort.
+func (g *ledger) count() map[ledgerPart]int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	counts := map[ledgerPart]int{}
+	for tag, l := range g.lines {
+		state := l.State
+		if state == stateIntent && !g.flying[tag] {
+			state = stateUnresolved
+		}
+		counts[ledgerPart{l.Account, state}]++
+	}
+	return counts
 }
 
 // outcome records how working on a line went; a success ends its troubles.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -14,7 +15,7 @@ import (
 // accountFieldNames are the account fields that every provider has.
 var accountFieldNames = []string{
 	"name", "provider", "allowed_roles", "verify_connection", "base_url", "ca_cert",
-	"requests_per_second", "disabled", "cas", "force",
+	"requests_per_second", "rotation_period", "rotation_schedule", "rotation_window", "disabled", "cas", "force",
 }
 
 func pathsAccounts(b *Backend) []*framework.Path {
@@ -26,6 +27,9 @@ func pathsAccounts(b *Backend) []*framework.Path {
 		"base_url":            text("The provider's admin API, version segment included, if not the vendor's own; https, or http on loopback."),
 		"ca_cert":             text("CA certificates (PEM) for base_url, if not the system's."),
 		"requests_per_second": {Type: framework.TypeFloat, Description: "Limit of calls to the provider with this account; 0: none."},
+		"rotation_period":     seconds("Replace the admin credential this long after the last time; 0: on demand only (rotate-root/<account>)."),
+		"rotation_schedule":   text("Replace the admin credential at these times instead: five cron fields, UTC."),
+		"rotation_window":     seconds("How long after each of those times it may still be done; at least an hour. 0: any time after."),
 		"disabled":            yesno("Serve and mint nothing from this account. Withdrawing goes on.", false),
 	}, func(d provider.Definition) []provider.Field { return d.Account })
 	fields := maps.Clone(answer)
@@ -37,6 +41,12 @@ func pathsAccounts(b *Backend) []*framework.Path {
 		}
 	}
 	answer["version"] = number("Version of the account, for cas.")
+	answer["credential_version"] = number("How often the engine has replaced the admin credential.")
+	answer["credential_id"] = text("The provider's name for the present admin credential, where it is known.")
+	answer["last_vault_rotation"] = moment("When the engine last replaced the admin credential.")
+	answer["next_rotation"] = moment("When it is due to be replaced.")
+	answer["last_error"] = text("Why it could not be replaced, or the old one not be withdrawn.")
+	answer["attempts"] = number("How often that failed.")
 	return []*framework.Path{
 		listPath("accounts/?$", b.accounts.list, "List the accounts.", "Accounts: one organisation's admin access to a provider each."),
 		{
@@ -55,10 +65,12 @@ Give the provider and its own fields (see providers/<name>), the admin credentia
 among them. It is tried at the provider, sealed, and never returned by any path.
 Writing only some fields keeps the others; but who changes base_url or ca_cert must
 give the credential again, since it would be sent there. A credential that is replaced here is
-not withdrawn at the provider: that is yours to do.
+not withdrawn at the provider: that is yours to do, unless the engine made it
+(rotate-root/<account>, or by rotation_period), since nobody else has it then.
 
 An account with roles cannot be deleted, nor one with keys that are still to be
-withdrawn; force=true gives up on those, and lists them in the answer.
+withdrawn; force=true gives up on those, and lists them in the answer. An admin
+credential that the engine made is withdrawn with its account.
 `,
 		},
 	}
@@ -84,6 +96,7 @@ func (b *Backend) readAccount(ctx context.Context, req *logical.Request, data *f
 		answer["base_url"] = baseURL(def, a)
 		shown(def.Account, a.Fields, answer)
 	}
+	describeRoot(answer, a)
 	return &logical.Response{Data: answer}, nil
 }
 
@@ -92,7 +105,11 @@ func (b *Backend) writeAccount(ctx context.Context, req *logical.Request, data *
 	if err := checkName("account", name); err != nil {
 		return nil, err
 	}
-	unlock, err := b.accountLocks.lock(ctx, name)
+	lock, disabling := b.accountLocks.lock, false
+	if take(data, "disabled", &disabling); disabling { // it must not wait for a provider that does not answer
+		lock = b.accountLocks.seize
+	}
+	unlock, err := lock(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -114,15 +131,22 @@ func (b *Backend) writeAccount(ctx context.Context, req *logical.Request, data *
 	if err != nil {
 		return nil, err
 	}
-	resp := &logical.Response{}
+	resp, fresh := &logical.Response{}, false
 	if old == nil || reconnects(data) {
-		if err := b.connect(ctx, req.Storage, data, def, a, old, resp); err != nil {
+		if fresh, err = b.connect(ctx, req.Storage, data, def, a, old, resp); err != nil {
 			return nil, err
 		}
+	}
+	if err := b.takeRoot(ctx, req.Storage, def, a, old, fresh); err != nil {
+		return nil, err
 	}
 	if err := b.accounts.put(ctx, req.Storage, name, a); err != nil {
 		return nil, err
 	}
+	if reconnects(data) {
+		b.clients.drop(name) // what held calls back may be over now
+	}
+	b.queue.at(accountItem(name), time.Now())
 	b.wakeAccount(ctx, req.Storage, name)
 	if len(resp.Warnings) == 0 {
 		return nil, nil //nolint:nilnil // the framework's way to say done
@@ -141,7 +165,10 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	if err := b.unused(ctx, req.Storage, name); err != nil {
 		return nil, err
 	}
-	// Before the account's lock: it is the last one to be taken.
+	if err := b.relieve(ctx, req.Storage, name); err != nil {
+		return nil, err
+	}
+	// Not under the account's lock: it is the last one to be taken.
 	_, reason := b.withdrawNow(ctx, req.Storage, tagsOf(b.ledger.ofAccount(name)))
 	unlock, err := b.accountLocks.lock(ctx, name)
 	if err != nil {
@@ -151,6 +178,9 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	if err := b.unused(ctx, req.Storage, name); err != nil {
 		return nil, err
 	}
+	if err := b.relieveRoot(ctx, req.Storage, name); err != nil { // a rotation may have come in between
+		return nil, err
+	}
 	left := b.ledger.ofAccount(name)
 	if len(left) > 0 && !force {
 		return nil, problemf(statusConflict, "account %q still has %s to be withdrawn (see keys/%s): the engine goes on trying; force=true gives up on them. Reason: %v",
@@ -158,10 +188,15 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	}
 	resp := &logical.Response{}
 	for _, l := range left {
-		resp.AddWarning("given up, may still be live at the provider: " + string(l.Tag) + " " + l.ID)
+		resp.AddWarning(givenUp + string(l.Tag) + " " + l.ID)
 		if err := b.ledger.drop(ctx, req.Storage, l); err != nil {
 			return nil, err
 		}
+	}
+	if id, err := b.endRoot(ctx, req.Storage, name); err != nil && !force {
+		return nil, problemWith(err, "account %q stays: its admin credential %s, which the engine made and nobody else has, could not be withdrawn (force=true gives up on it): %w", name, id, err)
+	} else if err != nil {
+		resp.AddWarning(givenUp + "the admin credential " + id)
 	}
 	if err := b.accounts.delete(ctx, req.Storage, name); err != nil {
 		return nil, err
@@ -172,6 +207,8 @@ func (b *Backend) deleteAccount(ctx context.Context, req *logical.Request, data 
 	}
 	return resp, nil
 }
+
+const givenUp = "given up, may still be live at the provider: "
 
 func orPending(reason error) error {
 	if reason != nil {

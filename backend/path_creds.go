@@ -118,7 +118,7 @@ func (b *Backend) readStatic(ctx context.Context, req *logical.Request, data *fr
 	if _, ok := data.GetOk("ttl"); ok {
 		return nil, invalidf("ttl is for dynamic roles: role %q is static, and its key is shared by all readers", role.Name)
 	}
-	e, err := b.staticKeys.get(ctx, req.Storage, role.Name)
+	e, cached, err := b.staticKeys.lookup(ctx, req.Storage, role.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (b *Backend) readStatic(ctx context.Context, req *logical.Request, data *fr
 		return nil, err
 	}
 	v := e.Current
-	secret, err := b.keyring.Open(ctx, req.Storage, keyPrefix+role.Name, v.Secret)
+	secret, held, err := b.keyring.OpenHeld(ctx, req.Storage, keyPrefix+role.Name, v.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("opening the key of role %q: %w", role.Name, err)
 	}
@@ -138,6 +138,13 @@ func (b *Backend) readStatic(ctx context.Context, req *logical.Request, data *fr
 	answer["version"] = v.Version
 	answer["last_vault_rotation"] = e.LastRotation.Format(time.RFC3339)
 	describeRotation(answer, role, e)
+	if !cached {
+		b.meters.keyMisses.Add(1)
+	}
+	if !held {
+		b.meters.dataKeyMisses.Add(1)
+	}
+	b.meters.staticReads.Add(1)
 	return &logical.Response{Data: answer}, nil
 }
 
@@ -172,17 +179,7 @@ func describeRotation(answer map[string]any, role *roleEntry, e *keyEntry) {
 		left = overdueTTL
 	}
 	answer["ttl"] = int64(math.Ceil(left.Seconds()))
-	describeSchedule(answer, role)
-}
-
-func describeSchedule(answer map[string]any, role *roleEntry) {
-	if role.RotationPeriod > 0 {
-		answer["rotation_period"] = int64(role.RotationPeriod.Seconds())
-	}
-	if role.RotationSchedule != "" {
-		answer["rotation_schedule"] = role.RotationSchedule
-		answer["rotation_window"] = int64(role.RotationWindow.Seconds())
-	}
+	role.describe(answer)
 }
 
 func credsData(role *roleEntry, account *accountEntry, def provider.Definition, id provider.KeyID, base, secret string, expires time.Time) map[string]any {

@@ -86,7 +86,7 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	case err != nil:
 		return nil, fmt.Errorf("nothing changed: verifying the key: %w", err)
 	}
-	tag, err := h.b.newTag(h.role, h.def, "")
+	tag, err := h.b.newTag(ctx, h.storage, h.role, h.def, "")
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func (b *Backend) inventory(ctx context.Context, s logical.Storage, account stri
 	}
 	inventory := map[string]map[string]any{}
 	for _, l := range b.ledger.ofAccount(account) {
-		if l.Kind == lineKey {
+		if l.Kind != lineOwner {
 			inventory[string(l.Tag)] = b.describeLine(l)
 		}
 	}

@@ -85,7 +85,7 @@ func readProvider(_ context.Context, _ *logical.Request, data *framework.FieldDa
 		"account_fields":     describeFields(def.Account),
 		"role_fields":        describeFields(def.Role),
 		"native_expiry":      def.Expiry != nil,
-		"root_rotation":      false,
+		"root_rotation":      def.Root != nil,
 		"scheduled_rotation": def.Life() != provider.LifeImport,
 	}
 	if def.Expiry != nil {

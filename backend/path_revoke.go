@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -168,6 +169,7 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 		return k, err
 	}
 	b.ledger.revoke(name)
+	ctx = provider.Urgent(ctx) // a provider that does not answer, or asked to wait, is tried all the same
 	var (
 		tags   []provider.Tag
 		failed []error
@@ -191,6 +193,7 @@ func (b *Backend) kill(ctx context.Context, s logical.Storage, name string) (k k
 	if reason == nil {
 		reason = errors.Join(failed...)
 	}
+	b.tell(eventRevoked, "role", name, "account", b.standings.accountOf(name), "withdrawn", strconv.Itoa(len(tags)-len(left)), "left", strconv.Itoa(len(left)))
 	k.withdrawn, k.left, k.reason = len(tags)-len(left), left, reason
 	return k, nil // what is left is in the queue already
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-	sdkrotation "github.com/hashicorp/vault/sdk/rotation"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
 )
@@ -96,7 +95,7 @@ func (b *Backend) readRole(ctx context.Context, req *logical.Request, data *fram
 		answer["max_active"] = r.MaxActive
 	} else {
 		answer["grace_period"] = int64(r.GracePeriod.Seconds())
-		describeSchedule(answer, r)
+		r.describe(answer)
 	}
 	_, def, err := b.accountOf(ctx, req.Storage, r)
 	if err == nil {
@@ -285,20 +284,7 @@ func takeDynamic(data *framework.FieldData, role *roleEntry, def provider.Defini
 }
 
 func takeStatic(data *framework.FieldData, role, old *roleEntry) error {
-	_, newPeriod := data.GetOk("rotation_period")
-	_, newSchedule := data.GetOk("rotation_schedule")
-	takeDuration(data, "rotation_period", &role.RotationPeriod)
-	takeText(data, "rotation_schedule", &role.RotationSchedule)
-	switch { // the one that was just given replaces the other
-	case newPeriod && newSchedule && role.RotationPeriod > 0 && role.RotationSchedule != "":
-		return invalidf("rotation_period and rotation_schedule exclude each other: give one of them")
-	case newPeriod && role.RotationPeriod > 0:
-		role.RotationSchedule, role.RotationWindow = "", 0
-	case newSchedule && role.RotationSchedule != "":
-		role.RotationPeriod = 0
-	}
-	takeDuration(data, "rotation_window", &role.RotationWindow)
-	if err := checkSchedule(role); err != nil {
+	if err := role.take(data); err != nil {
 		return err
 	}
 	takeDuration(data, "grace_period", &role.GracePeriod)
@@ -310,28 +296,6 @@ func takeStatic(data *framework.FieldData, role, old *roleEntry) error {
 	}
 	if role.RotationPeriod > 0 && role.GracePeriod >= role.RotationPeriod {
 		return invalidf("grace_period: %s must be shorter than rotation_period, %s, or more than two keys would be live", role.GracePeriod, role.RotationPeriod)
-	}
-	return nil
-}
-
-func checkSchedule(role *roleEntry) error {
-	if role.RotationSchedule == "" {
-		if role.RotationWindow > 0 {
-			return invalidf("rotation_window belongs to rotation_schedule: give that too")
-		}
-		return nil
-	}
-	cron, err := sdkrotation.DefaultScheduler.Parse(role.RotationSchedule)
-	if err != nil {
-		return invalidf("rotation_schedule: five cron fields are expected (minute hour day month weekday), such as \"0 3 * * SAT\": %v", err)
-	}
-	if cron.Next(time.Now()).IsZero() {
-		return invalidf("rotation_schedule: %q never comes", role.RotationSchedule)
-	}
-	if role.RotationWindow > 0 {
-		if err := sdkrotation.DefaultScheduler.ValidateRotationWindow(int(role.RotationWindow.Seconds())); err != nil {
-			return invalidf("%w", err)
-		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -24,12 +25,13 @@ func pathsStatus(b *Backend) []*framework.Path {
 					"overdue":    {Type: framework.TypeCommaStringSlice, Description: "Static roles whose rotation or import is overdue."},
 					"failing":    {Type: framework.TypeMap, Description: "Roles and keys whose last attempt failed, with the reason."},
 					"withdrawn":  {Type: framework.TypeCommaStringSlice, Description: "Roles that serve nothing since revoke."},
+					"held_back":  {Type: framework.TypeMap, Description: "Accounts whose provider asked to wait or does not answer, with the host, the reason and how long calls are held back."},
 					"resealing":  number("Stored secrets still sealed the former way."),
 					"transit":    {Type: framework.TypeMap, Description: "How transit stands."},
 				})),
 			},
 			HelpSynopsis:    "What an operator reads at three in the morning.",
-			HelpDescription: "healthy=true: nothing to do. Otherwise: failing has the reasons, overdue the roles whose key should have been replaced, withdrawn those that wait for a new key. It makes no call to a provider or to transit.",
+			HelpDescription: "healthy=true: nothing to do. Otherwise: failing has the reasons, held_back the accounts whose provider asked to wait or does not answer, overdue the roles whose key should have been replaced, withdrawn those that wait for a new key. It makes no call to a provider or to transit.",
 		},
 		{
 			Pattern: "status/" + namePattern("role"),
@@ -145,6 +147,7 @@ type survey struct {
 	roles, keys        map[string]int
 	overdue, withdrawn []string
 	failing            map[string]any
+	heldBack           map[string]any
 }
 
 func (b *Backend) readStatus(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -161,7 +164,10 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 	}
 	s := &survey{
 		roles: map[string]int{typeDynamic: 0, typeStatic: 0}, keys: map[string]int{},
-		overdue: []string{}, withdrawn: []string{}, failing: map[string]any{},
+		overdue: []string{}, withdrawn: []string{}, failing: map[string]any{}, heldBack: map[string]any{},
+	}
+	if err := b.surveyAccounts(ctx, req.Storage, accounts, s); err != nil {
+		return nil, err
 	}
 	if err := b.surveyRoles(ctx, req.Storage, s); err != nil {
 		return nil, err
@@ -181,6 +187,7 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 	transit := b.describeTransit()
 	failing, _ := transit["failing"].(bool)
 	return &logical.Response{Data: map[string]any{
+		"held_back":  s.heldBack,
 		"healthy":    len(s.overdue)+len(s.withdrawn)+len(s.failing) == 0 && !failing,
 		"encryption": string(cfg.Encryption),
 		"accounts":   len(accounts),
@@ -192,6 +199,30 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 		"resealing":  len(stale),
 		"transit":    transit,
 	}}, nil
+}
+
+// surveyAccounts looks for admin credentials whose rotation fails or is late.
+func (b *Backend) surveyAccounts(ctx context.Context, st logical.Storage, names []string, s *survey) error {
+	for _, name := range names {
+		if h := longest(b.clients.holds(name)); h.Reason != "" {
+			s.heldBack[name] = fmt.Sprintf("%s: %s; %s left", h.Host, h.Reason, h.Left.Round(time.Second))
+		}
+		a, err := b.accounts.get(ctx, st, name)
+		if err != nil {
+			return err
+		}
+		if a == nil || a.Root == nil {
+			continue
+		}
+		// Without a next step, what failed was asked for by a caller, who was told.
+		if pending := !rootDue(a).IsZero(); a.Root.LastError != "" && (pending || a.Root.Attempts == 0) {
+			s.failing["accounts/"+name] = a.Root.LastError
+		}
+		if due := a.first(a.Root.LastRotation); !due.IsZero() && !a.Disabled && time.Now().After(due.Add(overdueSlack)) {
+			s.overdue = append(s.overdue, "accounts/"+name)
+		}
+	}
+	return nil
 }
 
 func (b *Backend) surveyRoles(ctx context.Context, st logical.Storage, s *survey) error {

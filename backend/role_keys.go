@@ -101,7 +101,9 @@ func (b *Backend) saveWithKey(ctx context.Context, s logical.Storage, h *holder)
 	// The caller may hang up; what has begun is brought to its end.
 	ctx, cancel := h.patient(ctx)
 	defer cancel()
-	land, err := h.open(ctx)
+	using, over := context.WithCancel(ctx)
+	defer over()
+	land, err := h.open(using)
 	if err != nil {
 		return err
 	}
@@ -110,6 +112,7 @@ func (b *Backend) saveWithKey(ctx context.Context, s logical.Storage, h *holder)
 	if err != nil {
 		return err
 	}
+	over() // storing may wait for a rotation of the admin credential, which waits for whoever uses that
 	if err := b.storeRole(ctx, s, h.role); err != nil {
 		done(false)
 		return err
@@ -140,6 +143,9 @@ func (b *Backend) saveDynamic(ctx context.Context, s logical.Storage, role, old 
 func (b *Backend) endStatic(ctx context.Context, s logical.Storage, role *roleEntry, at time.Time, brought bool) error {
 	e, err := b.staticKeys.get(ctx, s, role.Name)
 	if err != nil || e == nil {
+		return err
+	}
+	if err := b.ledger.wait(ctx); err != nil { // the queue begins before it is read
 		return err
 	}
 	if e.halfWithdrawn() {
@@ -193,6 +199,9 @@ func (b *Backend) markAndRemove(ctx context.Context, s logical.Storage, name str
 // removeRole takes a role that is marked as deleting out of storage, ledger
 // lines first. The caller holds the role's lock. It returns those lines.
 func (b *Backend) removeRole(ctx context.Context, s logical.Storage, role *roleEntry) ([]*line, error) {
+	if err := b.ledger.wait(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.endStatic(ctx, s, role, time.Now(), false); err != nil {
 		return nil, err
 	}

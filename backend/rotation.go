@@ -38,7 +38,7 @@ const (
 // An issuer is what the steps of a rotation mean at one provider, for one role.
 type issuer interface {
 	// plan chooses a new attempt: its tag, and the slot where there are slots.
-	plan(e *keyEntry) (attempt, error)
+	plan(ctx context.Context, e *keyEntry) (attempt, error)
 	// issue asks the provider once and seals what it gives.
 	issue(ctx context.Context, a attempt) (*keyVersion, provider.Secret, error)
 	// verify returns nil once the key works; it is patient with new keys.
@@ -84,7 +84,7 @@ func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grac
 	if err := r.clearPrevious(ctx, e); err != nil {
 		return r.failed(ctx, e, err)
 	}
-	a, err := r.plan(e)
+	a, err := r.plan(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -301,5 +301,7 @@ func retryDelay(failures int, err error) time.Duration {
 		d = min(lastRetry, firstRetry<<max(0, failures-1))
 	}
 	d += time.Duration((rand.Float64() - 0.5) / 2 * float64(d)) //nolint:gosec // spreads load; nothing secret depends on it
-	return max(d, provider.RetryAfter(err))
+	asked := provider.RetryAfter(err)
+	asked += time.Duration(rand.Float64() / 4 * float64(asked)) //nolint:gosec // as above
+	return max(d, asked)
 }

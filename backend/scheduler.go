@@ -6,14 +6,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
-	sdkrotation "github.com/hashicorp/vault/sdk/rotation"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
 )
 
 // Items of the queue.
-func roleItem(role string) string      { return "role/" + role }
-func lineItem(tag provider.Tag) string { return "line/" + string(tag) }
+func roleItem(role string) string       { return "role/" + role }
+func accountItem(account string) string { return "account/" + account }
+func lineItem(tag provider.Tag) string  { return "line/" + string(tag) }
 
 // doItem is the queue's work. Failures are kept in the role's entry or with
 // the ledger's line, where status shows them.
@@ -24,7 +24,13 @@ func (b *Backend) doItem(ctx context.Context, item string) (again time.Time) {
 			again = time.Now().Add(lastRetry)
 		}
 	}()
+	ctx, over := context.WithCancel(ctx) // each item's own: see sessions
+	defer over()
 	var err error
+	defer func() {
+		account := b.itemAccount(item)
+		b.meters.failed(err, b.standings.providerOf(account), account)
+	}()
 	if tag, ok := strings.CutPrefix(item, "line/"); ok {
 		again, err = b.workLine(ctx, b.storage, provider.Tag(tag))
 		if err != nil {
@@ -40,81 +46,35 @@ func (b *Backend) doItem(ctx context.Context, item string) (again time.Time) {
 		}
 		return again
 	}
-	role := strings.TrimPrefix(item, "role/")
-	again, err = b.workRole(ctx, b.storage, role)
+	if account, ok := strings.CutPrefix(item, "account/"); ok {
+		again, err = b.workAccount(ctx, b.storage, account)
+	} else {
+		again, err = b.workRole(ctx, b.storage, strings.TrimPrefix(item, "role/"))
+	}
 	if err != nil {
 		if soon := time.Now().Add(firstRetry / 2); again.Before(soon) { // storage would not even take the retry time
 			again = time.Now().Add(retryDelay(3, err))
 		}
-		b.Logger().Warn("rotating: will try again", "role", role, "error", err, "again", again.Format(time.RFC3339))
+		b.Logger().Warn("rotating: will try again", "item", item, "error", err, "again", again.Format(time.RFC3339))
 	}
 	return again
 }
 
-// start begins the background work, from storage. It returns at once: Vault
-// calls it under its state lock, where no call to Vault may be made.
-func (b *Backend) start() {
-	if b.started.Swap(true) {
-		return
-	}
-	b.background.Go(func() { b.keyring.Run(b.life) })
-	b.background.Go(func() { b.queue.run(b.life) })
-	b.background.Go(func() { b.fill(b.life, b.storage) })
-	b.background.Go(func() {
-		if _, err := b.settings(b.life, b.storage); err != nil {
-			return // fill tells it
-		}
-		if err := b.keyring.Warm(b.life, b.storage); err != nil {
-			b.Logger().Warn("the data key could not be unwrapped ahead of the first read", "error", err)
-		}
-	})
-}
-
-// fill puts everything that storage says is to be done into the queue. It goes
-// on trying until storage answers.
-func (b *Backend) fill(ctx context.Context, s logical.Storage) {
-	for failures := 1; ; failures++ {
-		err := b.fillOnce(ctx, s)
-		if err == nil {
-			return
-		}
-		b.Logger().Error("reading what is due from storage: will try again", "error", err)
-		select {
-		case <-time.After(retryDelay(failures, err)):
-		case <-ctx.Done():
-			return
+// itemAccount is the account that an item's work is for; "" if it is for none, or
+// that is not known.
+func (b *Backend) itemAccount(item string) string {
+	kind, name, _ := strings.Cut(item, "/")
+	switch kind {
+	case "role":
+		return b.standings.accountOf(name)
+	case "account":
+		return name
+	case "line":
+		if l := b.ledger.get(provider.Tag(name)); l != nil {
+			return l.Account
 		}
 	}
-}
-
-func (b *Backend) fillOnce(ctx context.Context, s logical.Storage) error {
-	if _, err := b.settings(ctx, s); err != nil {
-		return err
-	}
-	if !b.ledger.loaded() {
-		if err := b.ledger.load(ctx, s, b.Logger()); err != nil {
-			return err
-		}
-	}
-	for _, l := range b.ledger.filter(func(*line) bool { return true }) {
-		b.queue.at(lineItem(l.Tag), time.Now())
-	}
-	b.queue.at(resealItem, time.Now()) // finds nothing to do unless a change of encryption was cut off
-	roles, err := b.roles.list(ctx, s)
-	if err != nil {
-		return err
-	}
-	for _, name := range roles {
-		due, err := b.roleDue(ctx, s, name)
-		if err != nil { // one role must not keep the others from their turn
-			b.Logger().Error("a role cannot be scheduled: will look again", "role", name, "error", err)
-			due = time.Now().Add(lastRetry)
-		}
-		if !due.IsZero() {
-			b.queue.at(roleItem(name), due)
-		}
-	}
-	return nil
+	return ""
 }
 
 // roleDue says when a role needs work next; zero: not before something else
@@ -195,45 +155,19 @@ func rotationDue(role *roleEntry, account *accountEntry, life provider.Life, e *
 // nextRotation says when the key of a role is due to be replaced, by the role's
 // present settings: a changed period takes effect at once. Zero: on demand only.
 func nextRotation(role *roleEntry, e *keyEntry) time.Time {
-	switch {
-	case e == nil || e.Current == nil:
-		return time.Time{}
-	case role.RotationPeriod > 0:
-		return e.LastRotation.Add(role.RotationPeriod)
-	case role.RotationSchedule != "":
-		return nextInWindow(role.RotationSchedule, role.RotationWindow, e.LastRotation, e.RetryAt)
-	default:
+	if e == nil || e.Current == nil {
 		return time.Time{}
 	}
+	return role.next(e.LastRotation, e.RetryAt)
 }
 
 // firstDue says when the key of a role should have been replaced, even if that
 // window has been missed.
 func firstDue(role *roleEntry, e *keyEntry) time.Time {
-	if e == nil || e.Current == nil || role.RotationSchedule == "" {
-		return nextRotation(role, e)
+	if e == nil || e.Current == nil {
+		return time.Time{}
 	}
-	return nextInWindow(role.RotationSchedule, 0, e.LastRotation, time.Time{})
-}
-
-// nextInWindow is the first time of a cron schedule after last whose window is
-// not over yet. A retry that would fall behind a window waits for the next one.
-func nextInWindow(schedule string, window time.Duration, last, retry time.Time) time.Time {
-	cron, err := sdkrotation.DefaultScheduler.Parse(schedule)
-	if err != nil {
-		return time.Time{} // refused when it was written
-	}
-	if window == 0 {
-		return cron.Next(last.UTC())
-	}
-	now := time.Now().UTC()
-	if retry.After(now) {
-		now = retry.UTC()
-	}
-	if open := now.Add(-window); open.After(last) {
-		last = open
-	}
-	return cron.Next(last.UTC())
+	return role.first(e.LastRotation)
 }
 
 // workRole does the step that is due for a role, and says when the next one is.

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -27,11 +26,28 @@ type session struct {
 	client *provider.Client
 	secret provider.Account
 	keys   provider.Keys
+	count  *counter
 }
 
-func (x *session) minter() provider.Minter    { return x.def.Mint(x.client, x.secret) }
-func (x *session) slots() provider.TwoSlotter { return x.def.TwoSlot(x.client, x.secret) }
-func (x *session) owners() provider.Owners    { return x.def.Owner.Open(x.client, x.secret) }
+func (x *session) minter() provider.Minter {
+	return meteredMinter{x.keys, x.count, x.def.Mint(x.client, x.secret)}
+}
+
+func (x *session) slots() provider.TwoSlotter {
+	return meteredSlots{x.keys, x.count, x.def.TwoSlot(x.client, x.secret)}
+}
+
+func (x *session) roots() provider.Rooter {
+	return meteredRoots{x.count, x.def.Root.Open(x.client, x.secret)}
+}
+
+func (x *session) owners() provider.Owners {
+	return meteredOwners{x.count, x.def.Owner.Open(x.client, x.secret)}
+}
+
+func (x *session) stock() provider.Inventory {
+	return meteredStock{x.count, x.def.Inventory(x.client, x.secret)}
+}
 
 // resourceOf names what two slots belong to; "" where there are no slots.
 func resourceOf(def provider.Definition, a *accountEntry, scope provider.Scope) string {
@@ -53,8 +69,8 @@ func baseURL(d provider.Definition, a *accountEntry) string {
 	return d.BaseURL
 }
 
-// clients keeps one HTTP client an account, with its connections and its rate
-// limit, as long as the account's settings stay the same.
+// clients keeps one HTTP client an account, with its connections, its rate limit
+// and what holds calls back, as long as the account's settings stay the same.
 type clients struct {
 	mu        sync.Mutex
 	m         map[string]pooled
@@ -97,6 +113,17 @@ func (c *clients) connect(o provider.Options) (*provider.Client, error) {
 	return client, nil
 }
 
+// holds tells where calls of an account are held back.
+func (c *clients) holds(name string) []provider.Hold {
+	c.mu.Lock()
+	p, ok := c.m[name]
+	c.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return p.client.Holds()
+}
+
 func (c *clients) drop(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,8 +142,17 @@ func (c *clients) close() {
 	}
 }
 
-// session opens a stored account.
+// session opens a stored account, for the operation whose context ctx is. It is
+// counted before the stored credential is looked at once more: a rotation stores
+// the new one before it looks at who is counted, so nobody is left with the old.
 func (b *Backend) session(ctx context.Context, s logical.Storage, a *accountEntry) (*session, error) {
+	b.sessions.enter(ctx, a.Name)
+	switch fresh, err := b.accounts.get(ctx, s, a.Name); {
+	case err != nil:
+		return nil, err
+	case fresh != nil && fresh.Provider == a.Provider:
+		a = fresh
+	}
 	secrets, err := b.accountSecrets(ctx, s, a)
 	if err != nil {
 		return nil, fmt.Errorf("opening account %q: %w", a.Name, err)
@@ -140,6 +176,7 @@ func (b *Backend) newSession(ctx context.Context, s logical.Storage, a *accountE
 		CACert:            a.CACert,
 		RequestsPerSecond: a.RequestsPerSecond,
 		Timeout:           cfg.ProviderTimeout,
+		Meter:             b.meters.latency[def.Name],
 	})
 	if err != nil {
 		return nil, err
@@ -151,7 +188,8 @@ func (b *Backend) newSession(ctx context.Context, s logical.Storage, a *accountE
 	for name, v := range secrets {
 		account.Secrets[name] = provider.NewSecret(v)
 	}
-	return &session{def: def, client: client, secret: account, keys: def.Open(client, account)}, nil
+	count := b.counterOf(a)
+	return &session{def: def, client: client, secret: account, keys: meteredKeys{count, def.Open(client, account)}, count: count}, nil
 }
 
 // accountSecrets opens the provider's secret fields of a stored account.
@@ -186,8 +224,9 @@ var notInTag = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
 
 // newTag makes the name that a key will bear at the provider:
 // <name>-<mount>-<random>. The name is the role's key_name_template, by default
-// "vault-<role>"; the mount part says who made it, the random part which one it is.
-func (b *Backend) newTag(r *roleEntry, def provider.Definition, displayName string) (provider.Tag, error) {
+// "vault-<role>"; the mount part says who made it, the random part which one it
+// is, beginning with the mark of its era.
+func (b *Backend) newTag(ctx context.Context, s logical.Storage, r *roleEntry, def provider.Definition, displayName string) (provider.Tag, error) {
 	name := "vault-" + r.Name
 	if r.KeyNameTemplate != "" {
 		var err error
@@ -196,7 +235,11 @@ func (b *Backend) newTag(r *roleEntry, def provider.Definition, displayName stri
 			return "", err
 		}
 	}
-	unique := "-" + mountMark(b.uuid) + "-" + strings.ToLower(rand.Text()[:16])
+	era, err := b.era(ctx, s)
+	if err != nil {
+		return "", fmt.Errorf("naming a key: %w", err)
+	}
+	unique := "-" + mountMark(b.uuid) + "-" + era + randomMark(uniqueLength-eraMarkLength)
 	limit := def.MaxName
 	if limit == 0 || limit > longestTag {
 		limit = longestTag

@@ -19,6 +19,9 @@ type shakyStorage struct {
 	dead  atomic.Bool // the process that uses it is gone
 	reads atomic.Int64
 	onPut func(path string) // called before each write
+	// onList is called before each list of names.
+	onList func(prefix string)
+	onGet  func(path string) // called before each read
 
 	mu     sync.Mutex
 	writes int
@@ -45,6 +48,20 @@ func (s *shakyStorage) spare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spared = true
+}
+
+// copy is another storage with the same content.
+func (s *shakyStorage) copy() *shakyStorage {
+	ctx, fresh := context.Background(), &shakyStorage{}
+	paths, err := logical.CollectKeys(ctx, &s.InmemStorage)
+	for _, path := range paths {
+		entry, getErr := s.InmemStorage.Get(ctx, path)
+		err = errors.Join(err, getErr, fresh.InmemStorage.Put(ctx, entry))
+	}
+	if err != nil {
+		panic(err) // memory does not fail
+	}
+	return fresh
 }
 
 func (s *shakyStorage) plan(bad int, after bool) {
@@ -87,7 +104,17 @@ func (s *shakyStorage) act(do func() error) error {
 
 func (s *shakyStorage) Get(ctx context.Context, path string) (*logical.StorageEntry, error) {
 	s.reads.Add(1)
+	if s.onGet != nil {
+		s.onGet(path)
+	}
 	return s.InmemStorage.Get(ctx, path)
+}
+
+func (s *shakyStorage) List(ctx context.Context, prefix string) ([]string, error) {
+	if s.onList != nil {
+		s.onList(prefix)
+	}
+	return s.InmemStorage.List(ctx, prefix)
 }
 
 func (s *shakyStorage) Put(ctx context.Context, e *logical.StorageEntry) error {

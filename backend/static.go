@@ -153,20 +153,48 @@ func (h *holder) seal(ctx context.Context, k provider.Key, tag provider.Tag) (*k
 // verify asks the provider whether a key works until it says yes or the mount's
 // verify_timeout is over: new keys take time to be known everywhere.
 func (h *holder) verify(ctx context.Context, v *keyVersion, secret provider.Secret) error {
-	ctx, cancel := context.WithTimeout(ctx, h.config.VerifyTimeout)
-	defer cancel()
+	err := untilWorks(ctx, h.config.VerifyTimeout, "key", func(ctx context.Context) error {
+		return h.session.keys.Verify(ctx, v.Scope, secret)
+	})
+	h.session.count.dead(err)
+	return err
+}
+
+// untilWorks asks again and again whether something new works. While the provider
+// wants to be left alone, or is, nobody can know: that time does not count.
+func untilWorks(ctx context.Context, patience time.Duration, what string, works func(context.Context) error) error {
+	end := time.Now().Add(patience)
 	wait := 100 * time.Millisecond
 	for {
-		err := h.session.keys.Verify(ctx, v.Scope, secret)
+		try, cancel := context.WithDeadline(ctx, end)
+		err := works(try)
+		cancel()
 		if err == nil {
 			return nil
 		}
-		wait = max(min(2*wait, 5*time.Second), provider.RetryAfter(err))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return problemf(statusUnavailable, "the new key did not work within %s (verify_timeout in config): %w", h.config.VerifyTimeout, notProven(err))
+		asked := provider.RetryAfter(err)
+		end = end.Add(asked)
+		wait = min(2*wait, 5*time.Second)
+		if !sleep(ctx, max(wait, asked), end) {
+			return problemf(statusUnavailable, "the new %s did not work within %s (verify_timeout in config): %w", what, patience, notProven(err))
 		}
+	}
+}
+
+// sleep reports false at once if it would last beyond end or the deadline of ctx,
+// and when ctx ends.
+func sleep(ctx context.Context, d time.Duration, end time.Time) bool {
+	if deadline, ok := ctx.Deadline(); ok {
+		end = earlier(end, deadline)
+	}
+	if !time.Now().Add(d).Before(end) {
+		return false
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -213,8 +241,8 @@ func (h *holder) watch(ctx context.Context, a attempt) error {
 // minted issues keys of providers that create any number of them.
 type minted struct{ *holder }
 
-func (m minted) plan(*keyEntry) (attempt, error) {
-	tag, err := m.b.newTag(m.role, m.def, "")
+func (m minted) plan(ctx context.Context, _ *keyEntry) (attempt, error) {
+	tag, err := m.b.newTag(ctx, m.storage, m.role, m.def, "")
 	return attempt{Tag: tag, Asked: time.Now().UTC()}, err
 }
 
@@ -236,8 +264,8 @@ type slotted struct{ *holder }
 
 // plan takes the slot that is not current: regenerating kills a slot's value
 // at once, so the current one is never touched.
-func (m slotted) plan(e *keyEntry) (attempt, error) {
-	tag, err := m.b.newTag(m.role, m.def, "")
+func (m slotted) plan(ctx context.Context, e *keyEntry) (attempt, error) {
+	tag, err := m.b.newTag(ctx, m.storage, m.role, m.def, "")
 	slot := m.def.Slots[0]
 	if e.Current != nil && e.Current.ID == slot {
 		slot = m.def.Slots[1]
@@ -268,7 +296,7 @@ type brought struct{ *holder }
 
 var errBrought = problemf(statusConflict, "this provider has no API that makes keys: make one in its console and bring it with import/<role>")
 
-func (m brought) plan(*keyEntry) (attempt, error) { return attempt{}, errBrought }
+func (m brought) plan(context.Context, *keyEntry) (attempt, error) { return attempt{}, errBrought }
 
 func (m brought) issue(context.Context, attempt) (*keyVersion, provider.Secret, error) {
 	return nil, provider.Secret{}, errBrought

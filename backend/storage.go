@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/envelope"
@@ -22,15 +18,14 @@ import (
 const (
 	configPath    = "config"
 	transitPath   = "transit"
+	erasPath      = "eras"
 	accountPrefix = "account/"
 	rolePrefix    = "role/"
 	keyPrefix     = "key/"
 	ledgerPrefix  = "issued/"
 	dataKeyPrefix = "datakey/"
+	agendaPrefix  = "agenda/"
 )
-
-// cacheSize bounds each in-memory table, in entries. An entry is about 1 KiB.
-const cacheSize = 16384
 
 // mountConfig is stored at "config"; owner: path_config.go. Durations are
 // stored in nanoseconds, here and below.
@@ -73,7 +68,12 @@ type accountEntry struct {
 	Disabled          bool              `json:"disabled,omitempty"`
 	Fields            map[string]string `json:"fields,omitempty"`
 	// Sealed is the JSON object of the provider's secret fields, sealed.
-	Sealed envelope.Blob `json:"sealed,omitempty"`
+	Sealed           envelope.Blob `json:"sealed,omitempty"`
+	rotationSettings               // of the admin credential
+	// Root says where the admin credential stands, as a static role's entry
+	// does for its key; nil: it was never rotated here. Its sealed form is
+	// Sealed, so the versions in it hold none. Owner: root.go.
+	Root *keyEntry `json:"root,omitempty"`
 }
 
 func (a *accountEntry) storagePath() string { return accountPrefix + a.Name }
@@ -86,22 +86,20 @@ const (
 
 // roleEntry is stored at "role/<name>"; owner: path_roles.go.
 type roleEntry struct {
-	Name             string            `json:"-"`
-	Version          int               `json:"version"`
-	Account          string            `json:"account"`
-	Type             string            `json:"type"`
-	TTL              time.Duration     `json:"ttl,omitempty"`
-	MaxTTL           time.Duration     `json:"max_ttl,omitempty"`
-	MaxActive        int               `json:"max_active,omitempty"`
-	RotationPeriod   time.Duration     `json:"rotation_period,omitempty"`
-	RotationSchedule string            `json:"rotation_schedule,omitempty"`
-	RotationWindow   time.Duration     `json:"rotation_window,omitempty"`
-	GracePeriod      time.Duration     `json:"grace_period,omitempty"`
-	KeyNameTemplate  string            `json:"key_name_template,omitempty"`
-	Metadata         map[string]string `json:"metadata,omitempty"`
-	WrapTTL          time.Duration     `json:"wrap_ttl,omitempty"`
-	Disabled         bool              `json:"disabled,omitempty"`
-	Scope            provider.Scope    `json:"scope,omitempty"`
+	Name      string        `json:"-"`
+	Version   int           `json:"version"`
+	Account   string        `json:"account"`
+	Type      string        `json:"type"`
+	TTL       time.Duration `json:"ttl,omitempty"`
+	MaxTTL    time.Duration `json:"max_ttl,omitempty"`
+	MaxActive int           `json:"max_active,omitempty"`
+	rotationSettings
+	GracePeriod     time.Duration     `json:"grace_period,omitempty"`
+	KeyNameTemplate string            `json:"key_name_template,omitempty"`
+	Metadata        map[string]string `json:"metadata,omitempty"`
+	WrapTTL         time.Duration     `json:"wrap_ttl,omitempty"`
+	Disabled        bool              `json:"disabled,omitempty"`
+	Scope           provider.Scope    `json:"scope,omitempty"`
 	// Deleting says that the role is on its way out: it answers as if it were
 	// gone, and a crash on the way is made good from here.
 	Deleting bool `json:"deleting,omitempty"`
@@ -170,7 +168,7 @@ type keyVersion struct {
 	Version int            `json:"version"`
 	Tag     provider.Tag   `json:"tag"`
 	ID      provider.KeyID `json:"id,omitempty"`
-	Secret  envelope.Blob  `json:"secret"`
+	Secret  envelope.Blob  `json:"secret,omitempty"`
 	Base    string         `json:"base,omitempty"`
 	Created time.Time      `json:"created"`
 	Expires time.Time      `json:"expires,omitzero"`
@@ -186,95 +184,16 @@ func (e *keyEntry) clone() *keyEntry {
 	return &c
 }
 
-// A table is one storage prefix with a cache of decoded entries before it. The
-// entries it hands out are shared: a caller who wants to change one copies it.
-type table[T any] struct {
-	prefix string
-	name   func(*T, string) // tells a decoded entry its name
+// errFault marks what storage could not do, to tell it from other failures.
+var errFault = errors.New("storage")
 
-	cache *lru.Cache[string, *T]
-	mu    sync.Mutex // orders fills of the cache against writes
-	gen   uint64     // counts writes and invalidations
-}
+type faultError struct{ error }
 
-func newTable[T any](prefix string, name func(*T, string)) *table[T] {
-	cache, err := lru.New[string, *T](cacheSize)
-	if err != nil {
-		panic(err) // only for a size below one
-	}
-	return &table[T]{prefix: prefix, name: name, cache: cache}
-}
+func (f faultError) Is(target error) bool { return target == errFault }
+func (f faultError) Unwrap() error        { return f.error }
 
-// get returns the entry, or nil if there is none.
-func (t *table[T]) get(ctx context.Context, s logical.Storage, name string) (*T, error) {
-	if v, ok := t.cache.Get(name); ok {
-		return v, nil
-	}
-	if !nameShape.MatchString(name) || strings.Contains(name, "..") {
-		return nil, nil //nolint:nilnil // never stored; storage would refuse the path
-	}
-	t.mu.Lock()
-	gen := t.gen
-	t.mu.Unlock()
-
-	v, err := load[T](ctx, s, t.prefix+name)
-	if err != nil || v == nil {
-		return nil, err
-	}
-	t.name(v, name)
-
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if gen == t.gen { // nothing was written while we read: v is not stale
-		t.cache.Add(name, v)
-	}
-	return v, nil
-}
-
-func (t *table[T]) put(ctx context.Context, s logical.Storage, name string, v *T) error {
-	t.name(v, name)
-	err := save(ctx, s, t.prefix+name, v)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.gen++
-	if err != nil { // it may have been written all the same: ask storage next time
-		t.cache.Remove(name)
-		return err
-	}
-	t.cache.Add(name, v)
-	return nil
-}
-
-func (t *table[T]) delete(ctx context.Context, s logical.Storage, name string) error {
-	err := remove(ctx, s, t.prefix+name)
-	t.forget(name)
-	return err
-}
-
-func (t *table[T]) forget(name string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.gen++
-	t.cache.Remove(name)
-}
-
-// invalidate drops what another node changed; it reports whether key is ours.
-func (t *table[T]) invalidate(key string) bool {
-	name, ok := strings.CutPrefix(key, t.prefix)
-	if ok {
-		t.forget(name)
-	}
-	return ok
-}
-
-// list returns all names in order.
-func (t *table[T]) list(ctx context.Context, s logical.Storage) ([]string, error) {
-	names, err := s.List(ctx, t.prefix)
-	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", t.prefix, err)
-	}
-	slices.Sort(names)
-	return names, nil
+func storageFault(doing string, err error) error {
+	return faultError{fmt.Errorf("%s: %w", doing, err)}
 }
 
 // errDamaged: a stored entry is not what this version can read.
@@ -283,7 +202,7 @@ var errDamaged = errors.New("a stored entry is damaged")
 func load[T any](ctx context.Context, s logical.Storage, path string) (*T, error) {
 	raw, err := s.Get(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s from storage: %w", path, err)
+		return nil, storageFault("reading "+path+" from storage", err)
 	}
 	if raw == nil {
 		return nil, nil //nolint:nilnil // absence is an answer here, and every caller asks for it
@@ -303,7 +222,7 @@ func save(ctx context.Context, s logical.Storage, path string, v any) error {
 	ctx, cancel := unhurried(ctx)
 	defer cancel()
 	if err := s.Put(ctx, entry); err != nil {
-		return fmt.Errorf("writing %s to storage: %w", path, err)
+		return storageFault("writing "+path+" to storage", err)
 	}
 	return nil
 }
@@ -312,7 +231,7 @@ func remove(ctx context.Context, s logical.Storage, path string) error {
 	ctx, cancel := unhurried(ctx)
 	defer cancel()
 	if err := s.Delete(ctx, path); err != nil {
-		return fmt.Errorf("deleting %s from storage: %w", path, err)
+		return storageFault("deleting "+path+" from storage", err)
 	}
 	return nil
 }

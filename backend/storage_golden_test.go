@@ -62,7 +62,9 @@ var masks = []struct {
 	{regexp.MustCompile(`2000-01-0\dT[0-9:.]+Z`), "TIME"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UUID"},
 	{regexp.MustCompile(`"(plain|check|mac)": "[^"]+"`), `"$1": "MASKED"`},
+	{regexp.MustCompile(`"[a-z2-7]{6}": "TIME"`), `"ERA": "TIME"`},
 	{regexp.MustCompile(`"attempts": \d+`), `"attempts": N`},
+	{regexp.MustCompile(`"app": \d{9}`), `"app": SECONDS`},
 	{regexp.MustCompile(`datakey/\S+`), "datakey/ID"},
 	{regexp.MustCompile(`"(id|tag)": "[0-9a-z]{20,}"`), `"$1": "ID"`},
 }

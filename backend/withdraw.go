@@ -38,7 +38,7 @@ func (b *Backend) ask(ctx context.Context, s logical.Storage, x *session, l *lin
 // a key. The line lives as long as its role does; workLine asks the stored role
 // whether it is in use. land is as in ask.
 func (b *Backend) makeOwner(ctx context.Context, s logical.Storage, x *session, role *roleEntry) (ref *ownerRef, land func(), err error) {
-	tag, err := b.newTag(role, x.def, "")
+	tag, err := b.newTag(ctx, s, role, x.def, "")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -174,6 +174,13 @@ func (b *Backend) overdue(ctx context.Context, s logical.Storage, l *line) (*lin
 
 // finish withdraws at the provider what a line stands for.
 func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again time.Time, err error) {
+	if l.Kind == lineRoot { // nor may it come into service meanwhile
+		unlock, err := b.accountLocks.lock(ctx, l.Account)
+		if err != nil {
+			return again, err
+		}
+		defer unlock()
+	}
 	account, err := b.accounts.get(ctx, s, l.Account)
 	if err != nil {
 		return again, err
@@ -185,15 +192,13 @@ func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again
 	if err != nil {
 		return again, err
 	}
-	if l.Kind == lineKey {
-		free, used, err := b.inUse(ctx, s, x, account, l)
-		if err != nil {
-			return again, err
-		}
-		defer free()
-		if used {
-			return again, b.ledger.drop(ctx, s, l)
-		}
+	free, used, err := b.inService(ctx, s, x, account, l)
+	if err != nil {
+		return again, err
+	}
+	defer free()
+	if used {
+		return again, b.ledger.drop(ctx, s, l)
 	}
 	sure, err := b.erase(ctx, x, l)
 	if err != nil {
@@ -209,6 +214,25 @@ func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again
 		}
 	}
 	return again, b.ledger.drop(ctx, s, l)
+}
+
+// inService asks, before anything is withdrawn, whether what a line stands for is
+// in service after all. It stays as it is until free is called.
+func (b *Backend) inService(ctx context.Context, s logical.Storage, x *session, account *accountEntry, l *line) (free func(), used bool, err error) {
+	free = func() {}
+	if l.Orphan {
+		if used, err = b.taken(ctx, s, l); used || err != nil {
+			return free, used, err
+		}
+	}
+	switch l.Kind {
+	case lineKey:
+		return b.inUse(ctx, s, x, account, l)
+	case lineRoot:
+		used, err = x.holds(ctx, account, l)
+	case lineOwner: // asked by overdue
+	}
+	return free, used, err
 }
 
 // lookAgain is how often an attempt is looked for while it may still appear.
@@ -292,6 +316,12 @@ func (e *keyEntry) hasTag(l *line) bool {
 // was looked for by its tag, not found, and may still appear.
 func (b *Backend) erase(ctx context.Context, x *session, l *line) (sure bool, err error) {
 	switch {
+	case l.Kind == lineRoot && x.def.Root == nil:
+		return true, nil // this build can no longer do it
+	case l.Kind == lineRoot && l.ID == "":
+		return sweepRoots(ctx, x, l.Tag)
+	case l.Kind == lineRoot:
+		return true, x.roots().Revoke(ctx, provider.KeyID(l.ID))
 	case l.Kind == lineOwner && l.ID == "":
 		ids, err := x.owners().Find(ctx, l.Scope, l.Tag)
 		for _, id := range ids {

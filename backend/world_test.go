@@ -25,11 +25,17 @@ type world struct {
 	storage *shakyStorage
 	b       *Backend
 	log     *logBuffer
+	events  logical.EventSender // nil: this Vault has none
 	request int
 
 	brought string           // a person's key, which nobody may touch
 	next    providertest.Key // to be imported
 	held    *logical.Secret  // a lease
+
+	otherRoot string // an admin credential of somebody else's
+	byHand    string // one that replaced the account's
+	leaving   bool   // the account is being deleted, and its credential with it
+	orphaned  string // a key that storage has forgotten
 }
 
 // inWorld runs a test in a world whose mount is sealed by the barrier.
@@ -61,7 +67,7 @@ func (w *world) start() {
 		StorageView: w.storage,
 		Logger:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: w.log}),
 		System:      &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 32 * 24 * time.Hour},
-		BackendUUID: "5f1f7a3e-mount",
+		BackendUUID: "5f1f7a3e-mount", EventsSender: w.events,
 	}
 	w.b = newBackend(conf)
 	w.b.clients.transport = w.cloud.Transport()
@@ -88,6 +94,13 @@ func (w *world) crash() {
 	w.start()
 }
 
+// restore goes on with other storage, as after a snapshot is put back.
+func (w *world) restore(old *shakyStorage) {
+	w.stop()
+	w.storage = old
+	w.start()
+}
+
 // pass lets time go by, and what is due then happen.
 func (w *world) pass(d time.Duration) {
 	time.Sleep(d)
@@ -106,7 +119,9 @@ func (w *world) send(req *logical.Request) (*logical.Response, error) {
 			req.Operation = logical.CreateOperation
 		}
 	}
-	resp, err := w.b.HandleRequest(w.t.Context(), req)
+	ctx, cancel := context.WithCancel(w.t.Context()) // as Vault does when a request is answered
+	defer cancel()
+	resp, err := w.b.HandleRequest(ctx, req)
 	if err == nil && resp.IsError() {
 		err = resp.Error()
 	}

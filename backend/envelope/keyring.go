@@ -22,6 +22,7 @@ type Keyring struct {
 	now       func() time.Time
 	transport http.RoundTripper // nil: one of its own for each client
 
+	unwraps atomic.Int64
 	state   atomic.Pointer[state]
 	current singleflight.Group // finds or makes the current data key
 	// layout is held while the set of data keys or their wrappings change in storage.
@@ -119,19 +120,27 @@ func (k *Keyring) Seal(ctx context.Context, s logical.Storage, path string, plai
 // Open opens what was sealed for path. While the data key is in memory it takes
 // no lock and makes no call, neither to storage nor to transit.
 func (k *Keyring) Open(ctx context.Context, s logical.Storage, path string, b Blob) ([]byte, error) {
+	plaintext, _, err := k.OpenHeld(ctx, s, path, b)
+	return plaintext, err
+}
+
+// OpenHeld is Open, and says whether memory held the data key.
+func (k *Keyring) OpenHeld(ctx context.Context, s logical.Storage, path string, b Blob) (plaintext []byte, held bool, err error) {
 	id, sealed, err := b.split()
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, false, fmt.Errorf("opening %s: %w", path, err)
 	}
-	h, err := k.dataKey(ctx, s, id)
+	h := k.state.Load().find(id, k.now())
+	if held = h != nil; !held {
+		if h, err = k.dataKey(ctx, s, id); err != nil {
+			return nil, false, fmt.Errorf("opening %s: %w", path, err)
+		}
+	}
+	plaintext, err = openBlob(h.aead, sealed, k.mount, path)
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, held, fmt.Errorf("opening %s: %w", path, err)
 	}
-	plaintext, err := openBlob(h.aead, sealed, k.mount, path)
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
-	}
-	return plaintext, nil
+	return plaintext, held, nil
 }
 
 // Warm unwraps the current data key, if there is one, so that the first reader
@@ -199,6 +208,7 @@ func (k *Keyring) openWith(ctx context.Context, c *client, e *storedKey, w *wrap
 	if err != nil {
 		return nil, fmt.Errorf("unwrapping data key %s: %w", e.ID, err)
 	}
+	k.unwraps.Add(1)
 	if w.Inner == "" {
 		return e.key(plain)
 	}

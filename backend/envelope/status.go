@@ -21,13 +21,15 @@ type Status struct {
 	// LastClass is not_configured, unreachable, token, policy, key or corrupt.
 	LastClass              string
 	LastFailed, LastWorked time.Time
+	// Unwraps is how many data keys transit has unwrapped for this keyring.
+	Unwraps int64
 }
 
 // Status reports the present state.
 func (k *Keyring) Status() Status {
 	st := k.state.Load()
 	now := k.now()
-	s := Status{Mode: st.mode}
+	s := Status{Mode: st.mode, Unwraps: k.unwraps.Load()}
 	if id := st.current.Load(); id != nil {
 		s.DataKey = *id
 	}

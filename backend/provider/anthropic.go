@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // anthropic has no call that creates a key: a person makes one in the console
@@ -27,9 +28,12 @@ var anthropic = Definition{
 			Help: "Workspace to look for an imported key in; without it, the whole organisation.",
 		},
 	},
-	Import: func(c *Client, a Account) Keys {
-		return anthropicKeys{plain: c, admin: c.With(anthropicAuth(a.Secrets["admin_key"]))}
-	},
+	Import:    func(c *Client, a Account) Keys { return openAnthropic(c, a) },
+	Inventory: func(c *Client, a Account) Inventory { return anthropicInventory(openAnthropic(c, a)) },
+}
+
+func openAnthropic(c *Client, a Account) anthropicKeys {
+	return anthropicKeys{plain: c, admin: c.With(anthropicAuth(a.Secrets["admin_key"]))}
 }
 
 func anthropicAuth(key Secret) func(http.Header) {
@@ -50,9 +54,11 @@ const (
 )
 
 type anthropicKey struct {
-	ID     KeyID  `json:"id"`
-	Hint   string `json:"partial_key_hint"`
-	Status string `json:"status"`
+	ID      KeyID     `json:"id"`
+	Name    string    `json:"name"`
+	Hint    string    `json:"partial_key_hint"`
+	Status  string    `json:"status"`
+	Created time.Time `json:"created_at"`
 }
 
 func anthropicPath(rest ...string) []string {
@@ -129,4 +135,24 @@ func (k anthropicKeys) switchOff(ctx context.Context, id KeyID) error {
 		return fmt.Errorf("the reply does not confirm the status: %w", ErrUnknown)
 	}
 	return err
+}
+
+type anthropicInventory anthropicKeys
+
+// List is one list of the whole organisation; it shows no use.
+func (k anthropicInventory) List(ctx context.Context, _ []Scope, _ bool) ([]Found, error) {
+	keys, err := anthropicKeys(k).keys(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Found, 0, len(keys))
+	for _, key := range keys {
+		if key.ID == "" {
+			return nil, fmt.Errorf("a list holds something without an id: %w", ErrUnknown)
+		}
+		all = append(all, Found{
+			Kind: FoundKey, ID: string(key.ID), Name: key.Name, Created: key.Created, Ended: key.Status != anthropicActive,
+		})
+	}
+	return all, nil
 }

@@ -50,9 +50,10 @@ type Reply struct {
 // Do makes a call, once, and says in its error what is known of the effect:
 //
 //   - [ErrUnreachable]: no connection was had, or the time was up before the
-//     rate limit let it go: nothing was sent;
+//     rate limit let it go, or it was held back because earlier calls went
+//     unanswered: nothing was sent;
 //   - [ErrRejected]: 4xx, or a request that cannot be built;
-//   - [ErrThrottled]: 429;
+//   - [ErrThrottled]: 429, or held back because of an earlier one;
 //   - [ErrUnknown]: everything else, among them 408, 3xx, 5xx, an unexpected
 //     2xx, a cut reply, one that is too long or not JSON, and anything in HTML,
 //     which is a proxy's word and not the provider's.
@@ -66,7 +67,7 @@ type Reply struct {
 // have to have one. (It would also send a POST again that has an
 // Idempotency-Key header: none has.)
 func (c *Client) Do(ctx context.Context, call Call) (Reply, error) {
-	r, err := c.send(ctx, call)
+	r, err := c.send(ctx, call, false)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -87,7 +88,7 @@ func (c *Client) Do(ctx context.Context, call Call) (Reply, error) {
 
 // check makes a call that proves an admin credential: the body of [Keys.Check].
 func (c *Client) check(ctx context.Context, call Call) error {
-	r, err := c.send(ctx, call)
+	r, err := c.send(ctx, call, false)
 	switch {
 	case err != nil:
 		return err
@@ -103,7 +104,7 @@ func (c *Client) check(ctx context.Context, call Call) error {
 // verify makes a call with a key that any live key may make: the body of
 // [Keys.Verify]. A key that may not do this, or not now, is alive.
 func (c *Client) verify(ctx context.Context, call Call) error {
-	r, err := c.send(ctx, call)
+	r, err := c.send(ctx, call, true)
 	switch {
 	case err != nil:
 		return err
@@ -138,8 +139,10 @@ func late(err error) error {
 }
 
 // send makes a call and reads the reply, whatever its status. Its error is a
-// [CallError] without a status.
-func (c *Client) send(ctx context.Context, call Call) (reply, error) {
+// [CallError] without a status. trial says that the call is signed with a key that
+// is on trial, so that the reply is about that key and not about the account.
+func (c *Client) send(ctx context.Context, call Call, trial bool) (reply, error) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var sent atomic.Bool
@@ -151,9 +154,15 @@ func (c *Client) send(ctx context.Context, call Call) (reply, error) {
 		return reply{}, &CallError{Method: call.Method, Path: strings.Join(call.Path, "/"), Kind: err}
 	}
 	r := reply{method: call.Method, path: req.URL.EscapedPath()}
-	if c.limit != nil && c.limit.Wait(ctx) != nil {
-		return reply{}, r.failed(fmt.Errorf("%w: held back by requests_per_second", ErrUnreachable))
+	pass, left, err := c.admit(ctx, c.base.Host)
+	if err != nil {
+		held := r.failed(err)
+		held.RetryAfter = left
+		return reply{}, held
 	}
+	said := unanswered
+	defer c.took(ctx, time.Now())
+	defer func() { pass.done(said.heard(caller, trial, r.status)) }()
 	resp, err := c.http.Do(req)
 	if err != nil {
 		kind := ErrUnreachable
@@ -168,7 +177,20 @@ func (c *Client) send(ctx context.Context, call Call) (reply, error) {
 	// to its end leaves the connection fit for the next call.
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	r.whole = err == nil && len(r.body) <= maxBody
+	if err == nil {
+		said = r.outcome()
+	}
+	if !trial {
+		pass.gate.delay(r)
+	}
 	return r, nil
+}
+
+func (c *Client) took(ctx context.Context, since time.Time) {
+	if c.meter != nil {
+		name, _ := ctx.Value(operationKey{}).(string)
+		c.meter.Took(name, time.Since(since))
+	}
 }
 
 // request builds what [Client.send] sends. Its errors wrap [ErrRejected].

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -33,13 +34,35 @@ type Options struct {
 	// RequestsPerSecond bounds the calls of this client and of every copy of
 	// it; 0 means no bound. Up to a second's worth may go out at once.
 	RequestsPerSecond float64
-	// Timeout bounds one call, its wait for the rate limit included; 0 means 30 s.
+	// Timeout bounds one call, its wait for the rate limit and for a delay that
+	// the provider asked for included; 0 means 30 s.
 	Timeout time.Duration
+	// BreakAfter is how many calls in a row to one host may go unanswered before
+	// further ones are held back; 0 means 5. They are held back for FirstPause (0
+	// means 5 s), and twice as long each time that the next one goes unanswered
+	// too, up to LastPause (0 means 2 min).
+	BreakAfter            int
+	FirstPause, LastPause time.Duration
+	// Meter is told how long calls take; nil: nobody is.
+	Meter Meter
 	// Transport carries the requests, for tests; nil means an own
 	// [http.Transport]. It has to call GotConn of [net/http/httptrace] before a
 	// request can take effect, since that is what tells [ErrUnreachable] from
 	// [ErrUnknown]. CACert is checked, but has no effect on it.
 	Transport http.RoundTripper
+}
+
+// A Meter is told of every call that was sent: for which operation (see
+// [WithOperation]), and how long it took to its end.
+type Meter interface {
+	Took(operation string, d time.Duration)
+}
+
+type operationKey struct{}
+
+// WithOperation names what the calls under ctx are for, for the [Meter].
+func WithOperation(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, operationKey{}, name)
 }
 
 // A Client makes JSON calls to one provider. All providers share it, so that
@@ -49,7 +72,9 @@ type Options struct {
 //     another host, but not x-api-key;
 //   - it retries nothing, and keeps net/http from doing so: see [Client.Do];
 //   - its errors hold no body, no header and no query;
-//   - it reads a bounded reply, within a bounded time.
+//   - it reads a bounded reply, within a bounded time;
+//   - it leaves a provider alone that asked for it, or that does not answer: see
+//     [Urgent] for the exception.
 //
 // A Client is safe for concurrent use, and keeps connections until Close.
 type Client struct {
@@ -57,6 +82,8 @@ type Client struct {
 	base    *url.URL
 	auth    func(http.Header)
 	limit   *rate.Limiter
+	gates   *gates
+	meter   Meter
 	timeout time.Duration
 }
 
@@ -74,7 +101,7 @@ func NewClient(o Options) (*Client, error) {
 	if r := o.RequestsPerSecond; r < 0 || math.IsNaN(r) || math.IsInf(r, 0) {
 		return nil, errors.New("requests_per_second is not a rate: give a positive number, or 0 for no limit")
 	}
-	c := &Client{base: base, timeout: o.Timeout}
+	c := &Client{base: base, gates: newGates(o), meter: o.Meter, timeout: o.Timeout}
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
 	}
@@ -97,7 +124,7 @@ func NewClient(o Options) (*Client, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // With returns a copy that signs its requests with auth. The two share
-// connections and the rate limit.
+// connections, the rate limit, and what holds calls back.
 func (c *Client) With(auth func(http.Header)) *Client {
 	d := *c
 	d.auth = auth

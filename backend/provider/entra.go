@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
@@ -27,7 +28,7 @@ func (k azureKeys) signIn(ctx context.Context) (*Client, error) {
 	if u, err := parseBase(host); err != nil || u.Scheme != "https" {
 		return nil, fmt.Errorf("authority_host must be an https URL without user, query or fragment: %w", ErrRejected)
 	}
-	way := &courier{http: k.c.http, last: reply{method: http.MethodPost, path: "/" + fields["tenant_id"] + "/oauth2/v2.0/token"}}
+	way := &courier{client: k.c, last: reply{method: http.MethodPost, path: "/" + fields["tenant_id"] + "/oauth2/v2.0/token"}}
 	credential, err := azidentity.NewClientSecretCredential(
 		fields["tenant_id"], fields["client_id"], k.account.Secrets["client_secret"].Reveal(),
 		&azidentity.ClientSecretCredentialOptions{
@@ -54,9 +55,11 @@ func (k azureKeys) signIn(ctx context.Context) (*Client, error) {
 // A courier carries azidentity's requests over the connections and under the
 // rules of a [Client], and remembers how the last one ended.
 type courier struct {
-	http *http.Client
-	last reply
-	err  error
+	client *Client
+	last   reply
+	err    error
+	held   error // why it was not sent
+	left   time.Duration
 }
 
 // Do implements the transport of azcore.
@@ -69,11 +72,20 @@ func (w *courier) Do(req *http.Request) (*http.Response, error) {
 	}
 	w.last = reply{method: req.Method, path: req.URL.EscapedPath()}
 	req.Header.Set("User-Agent", userAgent)
-	resp, err := w.http.Do(req) //nolint:gosec // the operator names the authority, see signIn
+	pass, left, err := w.client.admit(req.Context(), req.URL.Host)
+	if err != nil {
+		w.held, w.left = err, left
+		return nil, err
+	}
+	defer w.client.took(WithOperation(req.Context(), "sign_in"), time.Now())
+	resp, err := w.client.http.Do(req) //nolint:gosec // the operator names the authority, see signIn
 	if w.err = err; err != nil {
+		pass.done(unanswered.heard(req.Context(), false, 0))
 		return nil, err
 	}
 	w.last.status, w.last.header = resp.StatusCode, resp.Header
+	pass.done(w.last.outcome())
+	pass.gate.delay(w.last)
 	resp.Body = struct {
 		io.Reader
 		io.Closer
@@ -84,6 +96,10 @@ func (w *courier) Do(req *http.Request) (*http.Response, error) {
 // failed is the error of a sign-in. A wrong id or secret is a 400 or 401 there.
 func (w *courier) failed() error {
 	switch r := w.last; {
+	case w.held != nil:
+		e := r.failed(w.held)
+		e.RetryAfter = w.left
+		return e
 	case w.err != nil:
 		return r.failed(because(ErrUnreachable, w.err))
 	case r.status == http.StatusTooManyRequests:

@@ -33,6 +33,8 @@ import (
 //	id:        the key (or slot) that the exchanges are about
 //	secret:    its value
 //	tag:, lifetime:, expires:, owner:, base:, resource:  where a life has them
+//	root:      the id of the admin credential that the account holds
+//	found:     what the inventory holds, things parted by ";"
 //	ambient:   exchanges that may come before any other (signing in)
 //
 // A line such as scope/plain: holds for the variant plain alone.

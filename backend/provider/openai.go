@@ -50,6 +50,13 @@ var openAI = Definition{
 		Field: "service_account_id",
 		Open:  func(c *Client, a Account) Owners { return openAIOwners(openOpenAI(c, a)) },
 	},
+	Root: &Root{
+		Field: "admin_key",
+		Open: func(c *Client, a Account) Rooter {
+			return openAIRoots{openOpenAI(c, a), a.Secrets["admin_key"]}
+		},
+	},
+	Inventory: func(c *Client, a Account) Inventory { return openAIInventory(openOpenAI(c, a)) },
 }
 
 // openAIAccess is OpenAI with the admin key (admin) and without it (plain).
@@ -119,18 +126,23 @@ func (o openAIKeys) Mint(ctx context.Context, order Order) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	key := Key{ID: out.ID, Secret: NewSecret(out.Value)}
-	if out.ExpiresAt > 0 {
-		key.Expires = time.Unix(out.ExpiresAt, 0).UTC()
-	}
-	return issued(key)
+	return issued(Key{ID: out.ID, Secret: NewSecret(out.Value), Expires: unix(out.ExpiresAt)})
 }
 
-// openAIKey is an item of the list of a project's keys, which shows no values.
+// openAIKey is an item of the list of a project's keys, or of the admin keys. It
+// shows no values.
 type openAIKey struct {
-	ID       KeyID  `json:"id"`
-	Name     Tag    `json:"name"`
-	Redacted string `json:"redacted_value"`
+	ID         KeyID  `json:"id"`
+	Name       Tag    `json:"name"`
+	Redacted   string `json:"redacted_value"`
+	CreatedAt  int64  `json:"created_at"`
+	LastUsedAt int64  `json:"last_used_at"` // null: never
+	ExpiresAt  int64  `json:"expires_at"`   // null: never
+	Owner      struct {
+		ServiceAccount struct {
+			ID string `json:"id"`
+		} `json:"service_account"`
+	} `json:"owner"`
 }
 
 // keys lists every key of the project. Without owner_project_access=any the
@@ -206,8 +218,9 @@ func (o openAIOwners) Create(ctx context.Context, scope Scope, tag Tag) (string,
 }
 
 type openAIServiceAccount struct {
-	ID   string `json:"id"`
-	Name Tag    `json:"name"`
+	ID        string `json:"id"`
+	Name      Tag    `json:"name"`
+	CreatedAt int64  `json:"created_at"`
 }
 
 // accounts lists every service account of the project.
@@ -232,6 +245,14 @@ func (o openAIOwners) Delete(ctx context.Context, scope Scope, id string) error 
 	return confirmed(err, id,
 		func() ([]openAIServiceAccount, error) { return o.accounts(ctx, scope) },
 		func(a openAIServiceAccount) string { return a.ID })
+}
+
+// unix is a moment in seconds; zero for none.
+func unix(seconds int64) time.Time {
+	if seconds <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
 }
 
 // elements splits a [List] field.

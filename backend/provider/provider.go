@@ -1,7 +1,7 @@
 // Package provider knows how each AI provider issues and withdraws API keys.
 //
-// A provider is one file (openai.go), one fixture (testdata/openai.txtar) and
-// one line in all.go. The rest of the engine sees only the types in this file.
+// A provider is one file (openai.go, with openai_<what>.go beside it where that
+// grows too long), one fixture (testdata/openai.txtar) and one line in all.go. The rest of the engine sees only the types in this file.
 // Nothing here touches Vault storage, locks, leases or schedules: a provider
 // call is a plain function of its arguments and the network, made once. What
 // to do about a failure is the caller's decision, which is why every error
@@ -52,6 +52,11 @@ type Definition struct {
 	// Owner is set where a minted key hangs on something that must exist
 	// before it, such as a service account, and which the engine may make.
 	Owner *Owner
+	// Root is set where the account's admin credential can be replaced by API.
+	Root *Root
+	// Inventory is set where the provider lists what it holds; without it there
+	// is nothing to compare the engine's own records with.
+	Inventory func(*Client, Account) Inventory
 	// Slots names the two keys of a two-slot provider, as key ids.
 	Slots [2]KeyID
 	// Resource tells two-slot roles apart: two roles with the same answer
@@ -188,6 +193,69 @@ type Owners interface {
 	// Delete removes an owner, and with it every key it still holds. One that
 	// is already gone is success once a list confirms it, as for Keys.Revoke.
 	Delete(ctx context.Context, scope Scope, id string) error
+}
+
+// A Root is the admin credential of an account, where the provider lets one
+// admin credential make another.
+type Root struct {
+	// Field is the account's secret field that holds it.
+	Field string
+	Open  func(*Client, Account) Rooter
+}
+
+// A Rooter replaces an account's admin credential, under the same error
+// contract as [Keys]. Whether a credential works is asked with Keys.Check.
+type Rooter interface {
+	// Self is the id of the credential that these calls are made with; "" if
+	// the provider does not tell it apart from others.
+	Self(ctx context.Context) (KeyID, error)
+	// Mint makes a credential named tag, with the rights of the present one.
+	// After [ErrUnknown] one may exist: the caller looks for the tag with Find.
+	Mint(ctx context.Context, tag Tag) (Key, error)
+	// Find lists the credentials named tag.
+	Find(ctx context.Context, tag Tag) ([]KeyID, error)
+	// Revoke ends a credential. One that is already gone is success once a list
+	// confirms it, as for Keys.Revoke.
+	Revoke(ctx context.Context, id KeyID) error
+}
+
+// An Inventory lists what an account holds at its provider, whoever made it,
+// under the same error contract as [Keys].
+type Inventory interface {
+	// List returns the whole of it or an error: half a list would make keys look
+	// gone. known are the scopes that roles have; with everywhere it looks into
+	// every other place of the account as well (projects that no role names any
+	// more), else only into known ones.
+	List(ctx context.Context, known []Scope, everywhere bool) ([]Found, error)
+}
+
+// A FoundKind is what a [Found] is.
+type FoundKind string
+
+// What an inventory tells apart.
+const (
+	FoundKey   FoundKind = "key"
+	FoundOwner FoundKind = "owner" // see [Owner]
+	FoundRoot  FoundKind = "root"  // an admin credential, see [Root]
+)
+
+// A Found is one thing on an [Inventory].
+type Found struct {
+	Kind FoundKind
+	ID   string
+	// Name is what it is called at the provider. It need not be a tag of ours.
+	Name string
+	// Owner is the id of what a key hangs on; "" where that is a person, or where
+	// the provider has no owners.
+	Owner string
+	// Scope is what withdrawing it takes.
+	Scope Scope
+	// Created is when it was made; zero: the provider does not say.
+	Created time.Time
+	// LastUsed is when it was used last; zero: never, or the provider does not say.
+	LastUsed time.Time
+	// Ended says that it is still listed, but works no more.
+	Ended bool
 }
 
 // An Order asks for one key.

@@ -28,6 +28,7 @@ type operation func(t *testing.T, ctx context.Context, e env) error
 
 func (e env) keys() provider.Keys     { return e.def.Open(e.client, e.account()) }
 func (e env) owners() provider.Owners { return e.def.Owner.Open(e.client, e.account()) }
+func (e env) roots() provider.Rooter  { return e.def.Root.Open(e.client, e.account()) }
 func (e env) scope() provider.Scope   { return e.fields("scope") }
 func (e env) id() provider.KeyID      { return provider.KeyID(e.head("id")) }
 func (e env) secret() provider.Secret { return provider.NewSecret(e.head("secret")) }
@@ -64,6 +65,15 @@ func operations(def provider.Definition) map[string]operation {
 	case provider.LifeTwoSlot:
 		ops["read"], ops["regenerate"] = read, regenerate
 	case provider.LifeImport:
+	}
+	if def.Root != nil {
+		ops["root.self"], ops["root.mint"], ops["root.find"] = rootSelf, rootMint, rootFind
+		ops["root.revoke"] = func(_ *testing.T, ctx context.Context, e env) error {
+			return e.roots().Revoke(ctx, provider.KeyID(e.head("root")))
+		}
+	}
+	if def.Inventory != nil {
+		ops["inventory"] = inventory
 	}
 	if def.Owner != nil {
 		ops["owner.create"], ops["owner.find"], ops["owner.delete"] = ownerCreate, ownerFind, ownerDelete
@@ -147,6 +157,87 @@ func ownerDelete(_ *testing.T, ctx context.Context, e env) error {
 	return e.owners().Delete(ctx, e.scope(), e.head("owner"))
 }
 
+func rootSelf(t *testing.T, ctx context.Context, e env) error {
+	id, err := e.roots().Self(ctx)
+	want := provider.KeyID(e.head("root"))
+	if e.variant != "" {
+		want = ""
+	}
+	if err == nil && id != want {
+		t.Errorf("Self = %q, want %q", id, want)
+	}
+	return err
+}
+
+func rootMint(t *testing.T, ctx context.Context, e env) error {
+	key, err := e.roots().Mint(ctx, e.tag())
+	want := provider.Key{ID: provider.KeyID(e.head("root")), Secret: e.account().Secrets[e.def.Root.Field]}
+	if diff := cmp.Diff(want, key); err == nil && diff != "" {
+		t.Errorf("key (-want +got):\n%s", diff)
+	}
+	return err
+}
+
+func rootFind(t *testing.T, ctx context.Context, e env) error {
+	ids, err := e.roots().Find(ctx, e.tag())
+	var want []provider.KeyID
+	if e.variant != "none" {
+		want = []provider.KeyID{provider.KeyID(e.head("root"))}
+	}
+	if err == nil && !slices.Equal(ids, want) {
+		t.Errorf("Find = %q, want %q", ids, want)
+	}
+	return err
+}
+
+// inventory compares what is found with the head's line "found", one thing an
+// element: kind id name owner scope created used ended, "-" for none.
+func inventory(t *testing.T, ctx context.Context, e env) error {
+	found, err := e.def.Inventory(e.client, e.account()).List(ctx, []provider.Scope{e.scope(), e.scope()}, e.variant != "known")
+	if err != nil {
+		return err
+	}
+	var got []string
+	for _, f := range found {
+		var scope []string
+		for k, v := range f.Scope {
+			scope = append(scope, k+"="+v)
+		}
+		line := []string{string(f.Kind), f.ID, f.Name, f.Owner, strings.Join(scope, "&"), stamp(f.Created), stamp(f.LastUsed), ""}
+		if f.Ended {
+			line[7] = "ended"
+		}
+		for i := range line {
+			line[i] = dashed(line[i])
+		}
+		got = append(got, strings.Join(line, " "))
+	}
+	var want []string
+	for line := range strings.SplitSeq(e.head("found"), ";") {
+		if fields := strings.Fields(line); len(fields) > 0 {
+			want = append(want, strings.Join(fields, " "))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+	return nil
+}
+
+func dashed(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
 // always lists the variants that a provider's fixture has to have besides the
 // plain operation. What is withdrawn may be gone, which a list confirms; a
 // variant that begins with "unconfirmed" is a 404 that nothing confirms.
@@ -154,6 +245,9 @@ var always = map[string][]string{
 	"verify": {"dead"}, "identify": {"none"}, "find": {"none"},
 	"revoke":       {"gone", "unconfirmed-listed", "unconfirmed-no-list"},
 	"owner.delete": {"gone", "unconfirmed-listed", "unconfirmed-no-list"},
+	"root.self":    {"ambiguous", "none"}, "root.find": {"none"},
+	"root.revoke": {"gone", "unconfirmed-listed", "unconfirmed-no-list"},
+	"inventory":   {"empty"},
 }
 
 func TestContract(t *testing.T) {
@@ -345,7 +439,8 @@ var (
 	field   = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	engines = map[string][]string{ // names that the engine's own paths use
 		"account": strings.Fields("name provider allowed_roles verify_connection base_url ca_cert requests_per_second " +
-			"rotation_period rotation_schedule rotation_window disabled cas"),
+			"rotation_period rotation_schedule rotation_window disabled cas force credential_version credential_id " +
+			"last_vault_rotation next_rotation last_error attempts version"),
 		"role": strings.Fields("name account type ttl max_ttl max_active rotation_period rotation_schedule " +
 			"rotation_window grace_period key_name_template metadata wrap_ttl disabled cas"),
 	}
@@ -411,6 +506,11 @@ func testDefinition(t *testing.T, def provider.Definition) {
 	}
 	if slots != (def.Resource != nil) || slots != (def.Slots[0] != "") || slots != (def.Slots[0] != def.Slots[1]) {
 		t.Error("Resource and two different Slots go with two-slot, and only with it")
+	}
+	if def.Root != nil && !slices.ContainsFunc(def.Account, func(f provider.Field) bool {
+		return f.Name == def.Root.Field && f.Secret
+	}) {
+		t.Errorf("the admin credential's field %q is not a secret field of an account", def.Root.Field)
 	}
 	if def.Owner != nil && !slices.ContainsFunc(def.Role, func(f provider.Field) bool {
 		return f.Name == def.Owner.Field && f.Optional && f.Fixed

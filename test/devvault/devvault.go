@@ -57,7 +57,9 @@ type Server struct {
 	// RootToken may do everything.
 	RootToken string
 
-	cluster   string // host:port
+	cluster   string  // host:port
+	node      string  // its name in the cluster
+	joins     *Server // whose cluster it joins; nil: it has its own
 	unsealKey string
 	process   *Process
 }
@@ -68,6 +70,15 @@ const patience = time.Minute
 // Start runs a server and returns when it answers. A persistent one is also
 // initialised and unsealed.
 func Start(ctx context.Context, o Options) (*Server, error) {
+	s, err := place(ctx, o, "one")
+	if err != nil {
+		return nil, err
+	}
+	return s, s.begin(ctx)
+}
+
+// place prepares everything on disk for a server, which has a name in its cluster.
+func place(ctx context.Context, o Options, node string) (*Server, error) {
 	dir, err := filepath.EvalSymlinks(o.Dir) // Vault refuses a plugin directory behind a link
 	if err != nil {
 		return nil, fmt.Errorf("looking for the server's directory: %w", err)
@@ -79,6 +90,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{
 		Options: o,
+		node:    node,
 		Addr:    "http://127.0.0.1:" + strconv.Itoa(port),
 		cluster: "127.0.0.1:" + strconv.Itoa(port+1),
 	}
@@ -96,7 +108,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := os.WriteFile(s.configFile(), []byte(s.config()), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the server's configuration: %w", err)
 	}
-	return s, s.begin(ctx)
+	return s, nil
 }
 
 // begin runs the process and waits until it can be used.
@@ -135,6 +147,12 @@ func (s *Server) open(ctx context.Context) error {
 		if err := s.await(ctx, "be initialised", http.StatusNotImplemented); err != nil {
 			return err
 		}
+	}
+	if s.unsealKey == "" && s.joins != nil {
+		if err := s.join(ctx, c); err != nil {
+			return err
+		}
+	} else if s.unsealKey == "" {
 		made, err := c.Sys().InitWithContext(ctx, &api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 		if err != nil {
 			return fmt.Errorf("initialising Vault: %w", err)
@@ -170,7 +188,11 @@ func (s *Server) await(ctx context.Context, what string, status int) error {
 
 // health is the status of sys/health; 0: no answer.
 func (s *Server) health(ctx context.Context) int {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Addr+"/v1/sys/health", http.NoBody)
+	url := s.Addr + "/v1/sys/health"
+	if s.joins != nil {
+		url += "?standbyok=true" // it forwards
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0
 	}
@@ -222,25 +244,6 @@ func (s *Server) LogFile() string { return filepath.Join(s.Dir, "vault.log") }
 
 // AuditFile is where [Server.EnableAudit] logs.
 func (s *Server) AuditFile() string { return filepath.Join(s.Dir, "audit.log") }
-
-func (s *Server) config() string {
-	text := fmt.Sprintf("plugin_directory = %q\nraw_storage_endpoint = true\ndisable_mlock = true\nui = false\n", s.pluginDir())
-	if s.Persistent {
-		text += fmt.Sprintf(`api_addr = %q
-cluster_addr = "https://%s"
-storage "raft" {
-  path    = %q
-  node_id = "one"
-}
-listener "tcp" {
-  address         = %q
-  cluster_address = %q
-  tls_disable     = true
-}
-`, s.Addr, s.cluster, s.data(), s.host(), s.cluster)
-	}
-	return text
-}
 
 func (s *Server) host() string { return strings.TrimPrefix(s.Addr, "http://") }
 

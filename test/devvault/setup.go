@@ -33,6 +33,26 @@ func (s *Server) placePlugin() error {
 	return nil
 }
 
+func (s *Server) config() string {
+	text := fmt.Sprintf("plugin_directory = %q\nraw_storage_endpoint = true\ndisable_mlock = true\nui = false\n", s.pluginDir())
+	if s.Persistent {
+		text += fmt.Sprintf(`api_addr = %q
+cluster_addr = "https://%s"
+storage "raft" {
+  path    = %q
+  node_id = %q
+  performance_multiplier = 1
+}
+listener "tcp" {
+  address         = %q
+  cluster_address = %q
+  tls_disable     = true
+}
+`, s.Addr, s.cluster, s.data(), s.node, s.host(), s.cluster)
+	}
+	return text
+}
+
 // Prepare registers the plugin by its SHA-256, and enables transit and AppRole.
 func (s *Server) Prepare(ctx context.Context) error {
 	c, err := s.Client(s.RootToken)

@@ -37,6 +37,8 @@ func TestPluginKilled(t *testing.T) { //nolint:tparallel // they kill one and th
 			{"tidying the owner", http.MethodPut, "roles/new", "DELETE /api_keys/"},
 			{"revoking", http.MethodPut, "revoke/dyn", "DELETE /api_keys/"},
 			{"deleting", http.MethodDelete, "roles/dyn", "DELETE /"},
+			{"making an admin key", http.MethodPut, "rotate-root/main", "POST /admin_api_keys"},
+			{"ending an admin key", http.MethodPut, "rotate-root/main", "DELETE /admin_api_keys/"},
 		} {
 			t.Run(call.name+", "+moment.name, func(t *testing.T) {
 				s := beginAt(t, v, nil)
@@ -81,6 +83,9 @@ func (s *story) afterCrash(a answer, path string, static key) {
 	s.until("the engine has settled", func() bool { return s.read("status")["healthy"] == true })
 	if path != "rotate-role/sta" || a.status != 0 {
 		s.works(static, "the static key from before the crash") // in its grace, at the least
+	}
+	if path == "rotate-root/main" {
+		s.until("one admin key is left", func() bool { return len(s.admins()) == 1 })
 	}
 	current := s.creds("sta")
 	s.works(current, "the static key that is served")

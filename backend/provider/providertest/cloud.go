@@ -138,6 +138,21 @@ func (c *Cloud) SetLatency(d time.Duration) {
 	c.latency = d
 }
 
+// Age makes everything there is look older: made and used that much earlier.
+func (c *Cloud) Age(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.records {
+		r.Created = r.Created.Add(-d)
+		if !r.lastUsed.IsZero() {
+			r.lastUsed = r.lastUsed.Add(-d)
+		}
+	}
+	for _, o := range c.owners {
+		o.Created = o.Created.Add(-d)
+	}
+}
+
 // SetPropagation makes keys issued from now on be refused for their first d,
 // as happens at vendors that cache what they know about keys.
 func (c *Cloud) SetPropagation(d time.Duration) {

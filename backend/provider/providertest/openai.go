@@ -82,6 +82,23 @@ func (o *OpenAI) reset() {
 	}})
 }
 
+// AddAdminKey adds an admin key that a person made.
+func (o *OpenAI) AddAdminKey(name string) Key {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	return o.addKey(&record{Key: Key{Admin: true, Name: name, Owner: "user_000000"}}, "sk-admin-").view(time.Now())
+}
+
+// AddLookAlike adds an admin key that a person made, and that the vendor's list
+// shows just as it shows another one.
+func (o *OpenAI) AddLookAlike(name, like string) Key {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	k := o.addKey(&record{Key: Key{Admin: true, Name: name, Owner: "user_000000"}}, "sk-admin-")
+	k.Hint = o.c.bySecret[like].Hint
+	return k.view(time.Now())
+}
+
 // AddUserKey makes a key that belongs to a person, as the dashboard does. The
 // engine must leave it alone.
 func (o *OpenAI) AddUserKey(projectID, name string) Key {
