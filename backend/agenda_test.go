@@ -29,11 +29,11 @@ func TestAgendaFindsWhatIsDue(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 
 		began := int64(-1)
-		w.storage.onPut = func(path string) { // the first write of a rotation is its intent
+		w.storage.beforePut(func(path string) { // the first write of a rotation is its intent
 			if path == keyPrefix+"early" && began < 0 {
 				began = w.storage.reads.Load()
 			}
-		}
+		})
 		before := w.storage.reads.Load()
 		w.storage.onGet = func(path string) {
 			// Not where the mount holds a mutex meanwhile, which stops the bubble's clock.
@@ -43,7 +43,6 @@ func TestAgendaFindsWhatIsDue(t *testing.T) {
 		}
 		w.start()
 		w.pass(time.Minute)
-		w.storage.onGet = nil
 		if w.read("creds/early")["version"] != 2 {
 			t.Error("what was due at the start is not rotated")
 		}
@@ -123,11 +122,13 @@ func TestAgendaIsStored(t *testing.T) {
 			t.Errorf("half an agenda is stored: %v, %v", keys, err)
 		}
 		writes := 0
-		w.storage.onPut = func(path string) {
+		w.stop()
+		w.storage.beforePut(func(path string) {
 			if strings.HasPrefix(path, agendaPrefix) {
 				writes++
 			}
-		}
+		})
+		w.start()
 		w.pass(6 * agendaEvery)
 		if writes != 1 {
 			t.Errorf("%d writes in an hour in which nothing changed, want 1", writes)

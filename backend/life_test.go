@@ -428,16 +428,16 @@ func TestCallerHangsUp(t *testing.T) {
 		leased(w)
 		ctx, hangUp := context.WithCancel(w.t.Context())
 		puts := 0
-		w.storage.onPut = func(path string) {
+		w.storage.beforePut(func(path string) {
 			if puts++; puts == 2 && strings.HasPrefix(path, ledgerPrefix) { // intent, then live
 				hangUp()
 			}
-		}
+		})
 		req := &logical.Request{ID: "gone", Operation: logical.ReadOperation, Path: "creds/ci", Storage: w.storage}
 		if resp, err := w.b.HandleRequest(ctx, req); err == nil {
 			t.Errorf("answered %v to nobody", resp)
 		}
-		w.storage.onPut = nil
+		w.storage.beforePut(nil)
 		w.pass(time.Minute)
 		if n := len(w.live("openai")); n != 1 {
 			t.Errorf("%d keys live, want the leased one", n)

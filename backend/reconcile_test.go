@@ -200,14 +200,15 @@ func TestRecordsSeeAMovingKey(t *testing.T) {
 		overlapping(staticFields, "app")(w)
 		elder := w.read("status/app")["previous_key_id"].(string)
 		w.cloud.Fault(providertest.Fault{Kind: providertest.Status, Status: 500, Method: http.MethodDelete}) // it stays on the ledger
-		w.storage.onList = func(prefix string) {
-			if prefix == rolePrefix { // the ledger has been looked at, the roles have not
-				w.storage.onList = nil
+		moved := false
+		w.storage.beforeList(func(prefix string) {
+			if prefix == rolePrefix && !moved { // the ledger has been looked at, the roles have not
+				moved = true
 				w.write("rotate-role/app", nil)
 			}
-		}
+		})
 		r, err := w.b.records(w.t.Context(), w.storage)
-		if err != nil || w.storage.onList != nil {
+		if err != nil || !moved {
 			t.Fatalf("records: %v", err)
 		}
 		if !r.ids[elder] {
@@ -759,7 +760,11 @@ func TestEras(t *testing.T) {
 			return mark
 		}
 		writes := 0
-		w.storage.onPut = func(string) { writes++ }
+		w.storage.beforePut(func(path string) {
+			if path == erasPath {
+				writes++
+			}
+		})
 		first := era()
 		w.pass(eraLength - eraMargin - time.Second)
 		if again := era(); again != first || writes != 1 {

@@ -18,12 +18,11 @@ type shakyStorage struct {
 
 	dead  atomic.Bool // the process that uses it is gone
 	reads atomic.Int64
-	onPut func(path string) // called before each write
-	// onList is called before each list of names.
-	onList func(prefix string)
-	onGet  func(path string) // called before each read
+	onGet func(path string) // called before each read
 
 	mu     sync.Mutex
+	onPut  func(path string)   // called before each write
+	onList func(prefix string) // called before each list of names
 	writes int
 	bad    int // which write fails; 0: none
 	after  bool
@@ -110,16 +109,36 @@ func (s *shakyStorage) Get(ctx context.Context, path string) (*logical.StorageEn
 	return s.InmemStorage.Get(ctx, path)
 }
 
+// beforePut has f called before each write; nil: nothing.
+func (s *shakyStorage) beforePut(f func(path string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onPut = f
+}
+
+// beforeList has f called before each list of names; nil: nothing.
+func (s *shakyStorage) beforeList(f func(prefix string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onList = f
+}
+
 func (s *shakyStorage) List(ctx context.Context, prefix string) ([]string, error) {
-	if s.onList != nil {
-		s.onList(prefix)
+	s.mu.Lock()
+	before := s.onList
+	s.mu.Unlock()
+	if before != nil {
+		before(prefix)
 	}
 	return s.InmemStorage.List(ctx, prefix)
 }
 
 func (s *shakyStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
-	if s.onPut != nil {
-		s.onPut(e.Key)
+	s.mu.Lock()
+	before := s.onPut
+	s.mu.Unlock()
+	if before != nil {
+		before(e.Key)
 	}
 	return s.act(func() error { return s.InmemStorage.Put(ctx, e) })
 }

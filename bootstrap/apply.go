@@ -54,7 +54,7 @@ type Result struct {
 	Left []*Change
 }
 
-// ErrChanged: the server is not as it was when the plan was made.
+// ErrChanged says that the server is not as it was when the plan was made.
 var ErrChanged = errors.New("the server has changed since the plan was made: nothing was written; make a new plan")
 
 // Apply does what a plan says. Each object is read again after it was written:
@@ -182,7 +182,7 @@ func (s *Session) confirm(ctx context.Context, c *Change) error {
 		return fmt.Errorf("written, but reading it again: %w", err)
 	}
 	if !st.Exists && c.Action != Rotate {
-		return errors.New("Vault took the write, and there is nothing there now")
+		return errors.New("the write was taken, and there is nothing there now")
 	}
 	now, err := s.compare(ctx, c.Object, st)
 	if err != nil {
@@ -195,7 +195,7 @@ func (s *Session) confirm(ctx context.Context, c *Change) error {
 		}
 	}
 	if len(ignored) > 0 {
-		return fmt.Errorf("Vault took the write and ignored a part of it: %s", strings.Join(ignored, "; "))
+		return fmt.Errorf("the write was taken, and a part of it ignored: %s", strings.Join(ignored, "; "))
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 type Action string
 
 const (
-	// None: the server has what the file wants.
+	// None is for what needs nothing: the server has what the file wants.
 	None Action = "none"
 	// Create makes what is not there.
 	Create Action = "create"
@@ -20,7 +20,7 @@ const (
 	Update Action = "update"
 	// Delete removes it.
 	Delete Action = "delete"
-	// Blocked: it differs in what cannot be changed in place.
+	// Blocked is for what differs and cannot be changed in place.
 	Blocked Action = "blocked"
 	// Rotate replaces a credential.
 	Rotate Action = "rotate"

@@ -148,7 +148,7 @@ func (b *builder) put(o *Object) {
 		}
 		b.diags = append(b.diags, file.Diagnostic{
 			Severity: file.Error, At: o.At,
-			Summary: fmt.Sprintf("%s stands here a second time", name),
+			Summary: name + " stands here a second time",
 			Detail:  fmt.Sprintf("The first is at %s; one of them has to go.", first.At),
 		})
 		return
@@ -187,27 +187,13 @@ func (b *builder) settle() {
 // dangling warns of a reference to what the file does not have: it may still
 // be on the server.
 func (b *builder) dangling(at file.Position, r schema.Reference) {
-	want := ""
-	switch r.Of {
-	case schema.RefAccessor:
-		want = "mount auth/" + r.Name
-		if r.Name == "token" {
-			return
-		}
-	case schema.RefGroup:
-		want = groupKind.Name + " " + r.Name
-	case schema.RefMFAMethod:
-		want = "mfa method"
-		for _, o := range b.objects {
-			if o.Kind.Stage == StageMFA && o.Key() == r.Name {
-				return
-			}
-		}
-	default:
+	if r.Of == schema.RefSecret || r.Of == schema.RefAccessor && r.Name == "token" {
 		return
 	}
-	if _, there := b.byName[want]; there {
-		return
+	for _, name := range makers(r) {
+		if _, there := b.byName[name]; there {
+			return
+		}
 	}
 	b.diags = append(b.diags, file.Diagnostic{
 		Severity: file.Warning, At: at,

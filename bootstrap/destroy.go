@@ -77,6 +77,8 @@ type fate struct {
 	// kept says why what stays does; going are those that are taken away.
 	kept  map[*Object]string
 	going map[*Object]bool
+	// pruning: it comes after an apply of the file.
+	pruning bool
 	// lost are the objects in no file, by the mount that they are in.
 	lost map[*Object][]*Object
 }

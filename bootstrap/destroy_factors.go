@@ -55,15 +55,25 @@ func (f *fate) guarded(ctx context.Context, e enforcement) (*Object, error) {
 	return nil, nil
 }
 
-// left are the enforcements on the server that are not taken away.
+// left are the enforcements that are not taken away, as they will be then.
 func (f *fate) left(ctx context.Context) (map[string]enforcement, error) {
 	all, err := f.s.enforcements(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range f.d.Objects {
+		if f.pruning && o.Kind == enforcementKind {
+			if all[o.Key()], err = f.s.wantedLists(ctx, o); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for o := range f.going {
 		if o.Kind == enforcementKind {
 			delete(all, o.Key())
 		}
 	}
-	return all, err
+	return all, nil
 }
 
 // explainEnforcement says where nobody is asked for a second factor any more.

@@ -164,13 +164,12 @@ func (e *exporter) those(ctx context.Context, k *Kind, parent *exported) ([]*exp
 	}
 	_ = group.Wait() // what went wrong is looked at one by one
 	for i, x := range out {
-		switch {
-		case errs[i] != nil:
-			if err := e.unread(x, "it", errs[i]); err != nil {
-				return nil, err
-			}
-		case x.without == "" && x.state.Exists:
-			if err := e.fill(ctx, x); err != nil {
+		err := errs[i]
+		if err == nil && x.without == "" && x.state.Exists {
+			err = e.fill(ctx, x)
+		}
+		if err != nil {
+			if err = e.unread(x, "it", err); err != nil {
 				return nil, err
 			}
 		}

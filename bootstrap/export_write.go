@@ -34,8 +34,8 @@ func (e *exporter) file() string {
 	w := &writer{line: 1}
 	w.comment(cmp.Or(e.options.From, "A Vault") + " as it was when it was exported by ai-keys-bootstrap.")
 	w.comment("")
-	w.comment("Left out are what people keep in Vault (entries of key-value stores, secret-ids,")
-	w.comment("tokens, entities) and what Vault never returns: its secrets.")
+	w.comment("Left out are Vault's own policies, what people keep in Vault (entries of key-value")
+	w.comment("stores, secret-ids, tokens, entities) and what Vault never returns: its secrets.")
 	used := e.used()
 	if len(used) > 0 {
 		w.comment("")

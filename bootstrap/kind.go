@@ -181,7 +181,8 @@ func (o *Object) MountPath() string {
 
 // mount is the mount that the object is or is in; nil if there is none.
 func (o *Object) mount() *Object {
-	for ; o != nil && !o.isMount(); o = o.Parent {
+	for o != nil && !o.isMount() {
+		o = o.Parent
 	}
 	return o
 }
@@ -212,7 +213,7 @@ func (o *Object) fields() []*schema.Field {
 	if block.Rest == nil {
 		return block.Fields
 	}
-	return append(block.Fields[:len(block.Fields):len(block.Fields)], o.restFields(block)...)
+	return append(slices.Clip(block.Fields), o.restFields(block)...)
 }
 
 // secrets are the names of the secrets that the object's values refer to, but

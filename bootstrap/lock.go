@@ -76,25 +76,20 @@ func (s *Session) acquire(ctx context.Context, me Process, tell func(string)) (i
 	)
 	for {
 		holder, version, err := s.holder(ctx)
-		if err != nil {
-			return 0, err
+		if err != nil || holder.ID == me.ID { // ours: it was taken, and the answer was lost
+			return version, err
 		}
+		free := holder.Free || me.knowsDead(holder)
 		if version != seen {
-			if seen < 0 && !holder.Free && !me.knowsDead(holder) {
+			if seen < 0 && !free {
 				tell(fmt.Sprintf("another apply is under way (process %d on %s, since %s); waiting for it", holder.PID, holder.Host, holder.Since.Format(time.TimeOnly)))
 			}
 			seen, since = version, time.Now()
 		}
-		if holder.ID == me.ID { // it was taken, and the answer was lost
-			return version, nil
-		}
-		if holder.Free || me.knowsDead(holder) || time.Since(since) > lockPatience {
+		if free || time.Since(since) > lockPatience {
 			taken, err := s.writeLock(ctx, me.Holder, version)
-			if err == nil {
-				return taken, nil
-			}
-			if vault.StatusOf(err) != 400 && !errors.Is(err, vault.ErrUnknownOutcome) {
-				return 0, err
+			if err == nil || vault.StatusOf(err) != 400 && !errors.Is(err, vault.ErrUnknownOutcome) {
+				return taken, err
 			}
 			// Somebody else was faster, or it is ours and the answer was lost.
 		}

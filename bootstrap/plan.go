@@ -168,18 +168,8 @@ func (s *Session) compareSecrets(ctx context.Context, changes []*Change) error {
 		of      []*Change
 	)
 	for _, c := range changes {
-		for _, f := range c.Object.fields() {
-			v, set := c.Object.Value(f.Name)
-			if f.Secrecy != schema.Secret || f.Local || slices.Contains(c.Withheld, f.Name) {
-				continue
-			}
-			if !set {
-				if err := s.takenOut(ctx, c, f); err != nil {
-					return err
-				}
-				continue
-			}
-			m, err := s.sampleOf(ctx, c, f, v)
+		for _, f := range c.sentSecrets() {
+			m, err := s.sampleOf(ctx, c, f)
 			if err != nil {
 				return err
 			}
@@ -204,6 +194,17 @@ func (s *Session) compareSecrets(ctx context.Context, changes []*Change) error {
 	return nil
 }
 
+// sentSecrets are the fields that Vault never returns, but for what is withheld.
+func (c *Change) sentSecrets() []*schema.Field {
+	var out []*schema.Field
+	for _, f := range c.Object.fields() {
+		if f.Secrecy == schema.Secret && !f.Local && !slices.Contains(c.Withheld, f.Name) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // takenOut notices a secret that was sent once and stands in the file no more:
 // it would stay in force.
 func (s *Session) takenOut(ctx context.Context, c *Change, f *schema.Field) error {
@@ -222,7 +223,11 @@ func (s *Session) takenOut(ctx context.Context, c *Change, f *schema.Field) erro
 }
 
 // sampleOf decides what can be said of a secret without its fingerprint.
-func (s *Session) sampleOf(ctx context.Context, c *Change, f *schema.Field, v any) (*sample, error) {
+func (s *Session) sampleOf(ctx context.Context, c *Change, f *schema.Field) (*sample, error) {
+	v, set := c.Object.Value(f.Name)
+	if !set {
+		return nil, s.takenOut(ctx, c, f)
+	}
 	if !c.State.Exists {
 		c.Fields = append(c.Fields, secretChange(c.Object, f.Name, ""))
 		return nil, nil
@@ -239,7 +244,7 @@ func (s *Session) sampleOf(ctx context.Context, c *Change, f *schema.Field, v an
 	if err != nil {
 		return nil, err
 	}
-	comparable, err := s.canFingerprint(ctx)
+	keyed, err := s.canFingerprint(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +252,7 @@ func (s *Session) sampleOf(ctx context.Context, c *Change, f *schema.Field, v an
 	case s.resends(c.Object) && f.Rotates:
 		c.Fields = append(c.Fields, secretChange(c.Object, f.Name, "asked for by --resend-secret"))
 		return nil, nil
-	case e.Fingerprints[f.Name] == "" || !comparable:
+	case e.Fingerprints[f.Name] == "" || !keyed:
 		c.Fields = append(c.Fields, secretChange(c.Object, f.Name, "nothing is recorded about it: it will be sent"))
 		return nil, nil
 	}

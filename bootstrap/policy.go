@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -220,7 +222,7 @@ func parsePolicy(text string) ([]policyRule, error) {
 		}
 	}
 	if len(rules) == 0 {
-		return nil, fmt.Errorf("it has no path block")
+		return nil, errors.New("it has no path block")
 	}
 	return rules, nil
 }
@@ -246,12 +248,10 @@ func objects(v any) []map[string]any {
 func plainRule(fields map[string]any) map[string]any {
 	out := make(map[string]any, len(fields))
 	for name, v := range fields {
-		if maps := objects(v); len(maps) > 0 {
+		if parts := objects(v); len(parts) > 0 {
 			merged := make(map[string]any)
-			for _, m := range maps {
-				for k, item := range m {
-					merged[k] = item
-				}
+			for _, m := range parts {
+				maps.Copy(merged, m)
 			}
 			v = merged
 		}

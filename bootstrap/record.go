@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
 )
 
 // The two mounts that the program keeps for itself: what it has to know from
@@ -258,10 +255,7 @@ func (s *Session) mountFingerprints(ctx context.Context) error {
 // keepFingerprints records the secrets that were just sent.
 func (s *Session) keepFingerprints(ctx context.Context, c *Change) error {
 	var samples []sample
-	for _, f := range c.Object.fields() {
-		if f.Secrecy != schema.Secret || f.Local || slices.Contains(c.Withheld, f.Name) {
-			continue
-		}
+	for _, f := range c.sentSecrets() {
 		v, set := c.Object.Value(f.Name)
 		if !set {
 			continue
@@ -292,8 +286,8 @@ func (s *Session) keepFingerprints(ctx context.Context, c *Change) error {
 		kept[m.field] = prints[i]
 	}
 	for _, field := range c.Withheld { // not sent, so what was sent before still counts
-		if print := e.Fingerprints[field]; print != "" {
-			kept[field] = print
+		if before := e.Fingerprints[field]; before != "" {
+			kept[field] = before
 		}
 	}
 	if maps.Equal(kept, e.Fingerprints) {

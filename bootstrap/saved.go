@@ -88,22 +88,8 @@ func (s *Saved) Desired() (*Desired, error) {
 		}
 		d.Objects = append(d.Objects, &Object{Kind: kinds[i], Labels: saved.Labels, Values: saved.Values, Loose: saved.Loose, At: saved.At})
 	}
-	for i, saved := range s.Objects {
-		switch {
-		case saved.Parent == nil:
-		case *saved.Parent < 0 || *saved.Parent >= len(d.Objects) || *saved.Parent == i:
-			return nil, errDamaged
-		default:
-			d.Objects[i].Parent = d.Objects[*saved.Parent]
-		}
-	}
-	for _, o := range d.Objects {
-		depth := 0
-		for up := o.Parent; up != nil; up = up.Parent {
-			if depth++; depth > len(d.Objects) {
-				return nil, errDamaged
-			}
-		}
+	if err := s.adopt(d.Objects); err != nil {
+		return nil, err
 	}
 	for _, c := range s.Checks {
 		if len(c.Labels) != len(checkBlock.Labels) || checkBlock.Variants[c.Labels[0]] == nil {
@@ -112,6 +98,28 @@ func (s *Saved) Desired() (*Desired, error) {
 		d.Checks = append(d.Checks, &Check{Labels: c.Labels, Values: c.Values, At: c.At})
 	}
 	return d, nil
+}
+
+// adopt gives the objects their parents. Nothing may be in itself.
+func (s *Saved) adopt(objects []*Object) error {
+	for i, saved := range s.Objects {
+		switch {
+		case saved.Parent == nil:
+		case *saved.Parent < 0 || *saved.Parent >= len(objects) || *saved.Parent == i:
+			return errDamaged
+		default:
+			objects[i].Parent = objects[*saved.Parent]
+		}
+	}
+	for _, o := range objects {
+		depth := 0
+		for up := o.Parent; up != nil; up = up.Parent {
+			if depth++; depth > len(objects) {
+				return errDamaged
+			}
+		}
+	}
+	return nil
 }
 
 // Digest tells one plan from another: it covers every change, with the value

@@ -69,6 +69,7 @@ func (s *Session) prune(ctx context.Context, d *Desired, p *Plan, rest []*Object
 	if len(f.objects) == 0 {
 		return nil, nil
 	}
+	f.pruning = true
 	if err := f.read(ctx, "this plan"); err != nil {
 		return nil, err
 	}

@@ -284,7 +284,7 @@ func (r reply) outcome() outcome {
 // heard is what an outcome says about the host: nothing, if the caller went away
 // itself, or if the reply is about a key on trial.
 func (o outcome) heard(caller context.Context, trial bool, status int) outcome {
-	if o == unanswered && (errors.Is(caller.Err(), context.Canceled) || false) {
+	if o == unanswered && (errors.Is(caller.Err(), context.Canceled) || trial && status > 0) {
 		return cut
 	}
 	return o

@@ -36,9 +36,12 @@ const (
 	RefRoleID RefKind = "role_id"
 )
 
-// Open and Close surround a token. They are private-use characters, which no
-// file has a use for; a file that holds them is refused.
-const Open, Close = '\uE000', '\uE001'
+// What surrounds a token: private-use characters, which no file has a use for; a
+// file that holds them is refused.
+const (
+	Open  = '\uE000'
+	Close = '\uE001'
+)
 
 // Token is how the reference stands in a string.
 func (r Reference) Token() string {

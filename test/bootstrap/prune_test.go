@@ -81,6 +81,7 @@ ownership {
 	h.vault("sys/mounts/spare", map[string]any{"type": "kv"})
 	h.vault("spare/ai", map[string]any{"a": "b"})
 	h.vault("sys/auth/stray", map[string]any{"type": "approle"})
+	h.vault("auth/stray/role/one", map[string]any{})
 	h.vault("identity/mfa/method/totp", map[string]any{"method_name": "extra", "issuer": "x"})
 	h.vault("identity/mfa/login-enforcement/everybody", map[string]any{
 		"mfa_method_ids": []any{h.mfaMethod("codes")["id"]}, "auth_method_types": "userpass",
@@ -91,8 +92,8 @@ ownership {
 
 	r := h.run("plan", "-f", "a.hcl", "--prune", "--json").exits(2).report()
 	for object, want := range map[string]string{
-		"mount spare":                 "1 object that no file names included: spare data ai",
-		"mount auth/stray":            "nobody logs in there any more",
+		"mount spare":                 "every entry in it is lost",
+		"mount auth/stray":            "1 object that no file names included: auth/stray role one",
 		"transit key payroll":         `not possible: the key payroll may not be deleted`,
 		"login enforcement everybody": "MFA is OFF from then on for logins at auth/people",
 	} {
