@@ -175,6 +175,7 @@ func TestLeakSwitchWhileHeldBack(t *testing.T) {
 		for range 5 {
 			w.refused(statusUnavailable, logical.ReadOperation, "creds/ci", nil)
 		}
+		w.pass(0) // what looks for the keys that may have been made has heard its answer
 		before := w.cloud.Counts().Calls
 		text := w.refused(statusUnavailable, logical.ReadOperation, "creds/ci", nil)
 		if !strings.Contains(text, "did not answer 5 times; next try in 5s") || w.cloud.Counts().Calls != before {

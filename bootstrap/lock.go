@@ -80,10 +80,10 @@ func (s *Session) acquire(ctx context.Context, me Process, tell func(string)) (i
 			return version, err
 		}
 		free := holder.Free || me.knowsDead(holder)
+		if seen < 0 && !free {
+			tell(fmt.Sprintf("another apply is under way (process %d on %s, since %s); waiting for it", holder.PID, holder.Host, holder.Since.Format(time.TimeOnly)))
+		}
 		if version != seen {
-			if seen < 0 && !free {
-				tell(fmt.Sprintf("another apply is under way (process %d on %s, since %s); waiting for it", holder.PID, holder.Host, holder.Since.Format(time.TimeOnly)))
-			}
 			seen, since = version, time.Now()
 		}
 		if free || time.Since(since) > lockPatience {

@@ -162,13 +162,26 @@ func policyText(nodes []*file.Node) string {
 func writeRule(b *strings.Builder, path string, rule map[string]any) {
 	fmt.Fprintf(b, "path %s {\n", jsonText(path))
 	for _, name := range sortedKeys(rule) {
-		fmt.Fprintf(b, "  %s = %s\n", name, jsonText(rule[name]))
+		fmt.Fprintf(b, "  %s = %s\n", name, policyValue(rule[name]))
 	}
 	b.WriteString("}\n")
 }
 
-// jsonText writes a value as JSON, which is also how HCL writes one but for
-// the colons, which HCL takes too.
+// policyValue writes a value as HCL 1 reads it: as JSON, but for objects, which
+// have no colons there.
+func policyValue(v any) string {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return jsonText(v)
+	}
+	parts := make([]string, 0, len(object))
+	for _, name := range sortedKeys(object) {
+		parts = append(parts, jsonText(name)+" = "+policyValue(object[name]))
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// jsonText writes a value as JSON, with "<" and "&" as they are.
 func jsonText(v any) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -169,6 +169,6 @@ func TestTheLockIsLost(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	p.end().exits(3).says("the lock was lost: this process stood still").silent("[2/")
+	p.end().exits(3).says("the lock was lost", "Stopped at policy a").silent("[2/")
 	h.plan("vault.hcl")
 }

@@ -41,8 +41,10 @@ func TestAPlanIsQuickAndOnlyReads(t *testing.T) {
 	// The machine may be busy with other tests: the best of three counts.
 	took := time.Hour
 	for try := 0; try < 3 && took > 5*time.Second; try++ {
+		cmd := h.command("plan", "-f", "vault.hcl")
+		cmd.Path = h.server.Bootstrap // the race detector would be measured too
 		began := time.Now()
-		h.run("plan", "-f", "vault.hcl").exits(0).says("Nothing to do: 703 objects")
+		h.finish(cmd).exits(0).says("Nothing to do: 703 objects")
 		took = min(took, time.Since(began))
 	}
 	t.Logf("a plan of 703 objects takes %s", took.Round(time.Millisecond))

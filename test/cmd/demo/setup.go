@@ -22,7 +22,7 @@ func (s *stage) placeFile() error {
 	if err := os.Mkdir(s.file(), 0o700); err != nil {
 		return fmt.Errorf("making a place for the file: %w", err)
 	}
-	text, err := os.ReadFile(filepath.Join(root, "examples", "demo", "vault.hcl"))
+	text, err := os.ReadFile(filepath.Join(root, "examples", "demo", "vault.hcl")) //nolint:gosec // a file of the source tree
 	if err != nil {
 		return fmt.Errorf("reading the example: %w", err)
 	}
@@ -78,13 +78,14 @@ func (t *teller) bootstrap(ctx context.Context, claim string, code int, lines []
 		t.err = fmt.Errorf("running ai-keys-bootstrap: %w", err)
 		return
 	}
-	out, shown := string(raw), ""
+	out := string(raw)
+	var shown strings.Builder
 	for line := range strings.Lines(out) {
 		if slices.ContainsFunc(lines, func(begin string) bool { return strings.HasPrefix(line, begin) }) {
-			shown += line
+			shown.WriteString(line)
 		}
 	}
-	t.answer(t.masked(shown))
+	t.answer(t.masked(shown.String()))
 	got := fmt.Sprintf("exit code %d", cmd.ProcessState.ExitCode())
 	t.claim(fmt.Sprintf("%s (%s)", claim, got), fmt.Sprintf("exit code %d", code), got+"\n"+t.masked(out), cmd.ProcessState.ExitCode() == code)
 	if t.err == nil && strings.Contains(out, t.fakes.OpenAI.AdminKey) {
