@@ -17,7 +17,7 @@ func pathsConfig(b *Backend) []*framework.Path {
 			AllowedValues: []any{string(envelope.ModeTransit), string(envelope.ModeBarrier)},
 			Description:   "What seals the keys: transit (default; write config/transit next), or barrier (Vault's own storage encryption only).",
 		},
-		"workers":          number("Rotations and withdrawals under way at once, 1 to 256. Default 32."),
+		"workers":          number("Rotations and withdrawals under way at once, 1 to 256. No account gets more than half of them while others have work. Default 32."),
 		"provider_timeout": seconds("Longest time for one call to a provider, 1s to 5m. Default 30s."),
 		"verify_timeout":   seconds("How long a new key may take to start working before it is given up, 1s to 5m. Default 30s."),
 		"settle_after":     seconds("How long an attempt whose outcome is unknown is looked for at the provider before it is believed not to exist, up to 24h. Default 2m."),
