@@ -187,10 +187,11 @@ func (b *builder) settle() {
 // dangling warns of a reference to what the file does not have: it may still
 // be on the server.
 func (b *builder) dangling(at file.Position, r schema.Reference) {
-	if r.Of == schema.RefSecret || r.Of == schema.RefAccessor && r.Name == "token" {
-		return
+	names := makers(r)
+	if len(names) == 0 || r.Of == schema.RefRoleID || r.Of == schema.RefAccessor && r.Name == "token" {
+		return // no file makes it, or it is brought by what refers to it
 	}
-	for _, name := range makers(r) {
+	for _, name := range names {
 		if _, there := b.byName[name]; there {
 			return
 		}
