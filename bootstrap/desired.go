@@ -43,6 +43,8 @@ func Load(paths []string) (*Desired, file.Diagnostics) {
 			b.add(n, nil)
 		}
 	}
+	slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
+	b.diags = append(b.diags, settleIdentity(b.objects)...)
 	if b.diags.HasErrors() { // what depends on the whole would be in doubt
 		return nil, b.diags
 	}
@@ -51,7 +53,6 @@ func Load(paths []string) (*Desired, file.Diagnostics) {
 	}
 	b.settle()
 	slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
-	b.diags = append(b.diags, settleIdentity(b.objects)...)
 	b.diags = append(b.diags, settleChecks(b.checks, b.objects)...)
 	return &Desired{
 		Objects: b.objects, Checks: b.checks, Ownership: b.ownership,
