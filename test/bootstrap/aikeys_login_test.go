@@ -87,8 +87,8 @@ func TestTheEnginesLoginAsTheFileHasIt(t *testing.T) {
 	t.Parallel()
 	h, _ := engine(t)
 	h.secret("SECRET_ID", h.canary())
-	for name, file := range map[string]string{
-		"after": `
+	for _, c := range []struct{ name, file string }{ // in this order: what comes next begins with the second
+		{"after", `
 mount "ai-keys" "ai" {
   transit {
     key     = "transit/ai-keys"
@@ -107,8 +107,8 @@ auth "approle" "approle" {
     token_policies = ["ai-keys-ai-transit"]
     token_ttl      = "5m"
   }
-}`,
-		"another": `
+}`},
+		{"another", `
 auth "approle" "machines" {}
 mount "transit" "transit" {
   key "ai-keys" {
@@ -122,14 +122,14 @@ mount "ai-keys" "ai" {
     address    = "ADDRESS"
     timeout    = "10s"
   }
-}`,
+}`},
 	} {
-		h.write("a.hcl", h.catalogEntry()+strings.ReplaceAll(file, "ADDRESS", h.server.Addr))
+		h.write("a.hcl", h.catalogEntry()+strings.ReplaceAll(c.file, "ADDRESS", h.server.Addr))
 		h.run("apply", "-f", "a.hcl", "--auto-approve").exits(0)
 		h.plan("a.hcl")
 		h.run("verify", "-f", "a.hcl").exits(0)
 		if kind := h.has("transit/keys/ai-keys")["type"]; kind != "chacha20-poly1305" {
-			t.Errorf("%s: a key of type %v", name, kind)
+			t.Errorf("%s: a key of type %v", c.name, kind)
 		}
 	}
 	bound := fmt.Sprint(h.has("auth/machines/role/ai-keys-ai-transit")["secret_id_bound_cidrs"])
