@@ -128,21 +128,18 @@ func (c *Cloud) add(r *record) *record {
 		c.byName[name] = append(seen, r)
 	}
 	c.records = append(c.records, r)
-	c.bySecret[r.Secret] = r
+	c.bySecret[r.Secret], c.byID[r.ID] = r, r
 	return r
 }
 
 // addOwner enters a new service account. The caller holds mu.
 func (c *Cloud) addOwner(o *Owner) *Owner {
 	o.Created, o.Live = time.Now(), true
-	seen, live := 0, false
-	for _, other := range c.owners {
-		if other.Provider == o.Provider && other.Scope == o.Scope && other.Name == o.Name {
-			seen, live = seen+1, live || other.Live
-		}
-	}
-	c.countName(seen, live)
-	c.owners = append(c.owners, o)
+	name := strings.Join([]string{o.Provider, o.Scope, o.Name}, "\x00")
+	seen := c.ownerNames[name]
+	c.countName(len(seen), slices.ContainsFunc(seen, func(other *Owner) bool { return other.Live }))
+	c.ownerNames[name] = append(seen, o)
+	c.owners, c.ownerByID[o.ID] = append(c.owners, o), o
 	return o
 }
 

@@ -44,7 +44,10 @@ type Cloud struct {
 	records     []*record
 	bySecret    map[string]*record
 	byName      map[string][]*record
+	byID        map[string]*record
 	owners      []*Owner
+	ownerByID   map[string]*Owner
+	ownerNames  map[string][]*Owner
 	calls       []Call
 	callTotal   int
 	counts      Counts
@@ -82,7 +85,8 @@ func (c *Cloud) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.serial, c.records, c.owners = 0, nil, nil
-	c.bySecret, c.byName = map[string]*record{}, map[string][]*record{}
+	c.bySecret, c.byName, c.byID = map[string]*record{}, map[string][]*record{}, map[string]*record{}
+	c.ownerByID, c.ownerNames = map[string]*Owner{}, map[string][]*Owner{}
 	c.calls, c.callTotal, c.counts = nil, 0, Counts{}
 	c.faults, c.latency, c.propagation = nil, 0, 0
 	c.before, c.after = nil, nil

@@ -148,7 +148,7 @@ func (o *OpenAI) project(id string) *project {
 func (o *OpenAI) keys(projectID string) []*record {
 	var keys []*record
 	for _, r := range o.c.records {
-		if r.Provider == ProviderOpenAI && !r.Admin && r.Scope == projectID && r.Died.IsZero() {
+		if r.inProject(projectID) {
 			keys = append(keys, r)
 		}
 	}
@@ -156,12 +156,14 @@ func (o *OpenAI) keys(projectID string) []*record {
 }
 
 func (o *OpenAI) key(projectID, id string) *record {
-	for _, r := range o.keys(projectID) {
-		if r.ID == id {
-			return r
-		}
+	if r := o.c.byID[id]; r != nil && r.inProject(projectID) {
+		return r
 	}
 	return nil
+}
+
+func (r *record) inProject(id string) bool {
+	return r.Provider == ProviderOpenAI && !r.Admin && r.Scope == id && r.Died.IsZero()
 }
 
 // accounts are the project's service accounts that were not deleted.
@@ -176,10 +178,8 @@ func (o *OpenAI) accounts(projectID string) []*Owner {
 }
 
 func (o *OpenAI) account(projectID, id string) *Owner {
-	for _, a := range o.accounts(projectID) {
-		if a.ID == id {
-			return a
-		}
+	if a := o.c.ownerByID[id]; a != nil && a.Provider == ProviderOpenAI && a.Scope == projectID && a.Live {
+		return a
 	}
 	return nil
 }
