@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider/providertest"
@@ -26,6 +27,7 @@ type world struct {
 	b       *Backend
 	log     *logBuffer
 	events  logical.EventSender // nil: this Vault has none
+	system  *askedSystem
 	request int
 
 	brought string           // a person's key, which nobody may touch
@@ -63,10 +65,16 @@ func newWorld(tb testing.TB) *world {
 // start makes the backend from storage, as Vault does.
 func (w *world) start() {
 	w.t.Helper()
+	if w.system == nil {
+		w.system = &askedSystem{StaticSystemView: logical.StaticSystemView{
+			DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 32 * 24 * time.Hour,
+			ReplicationStateVal: consts.ReplicationDRDisabled | consts.ReplicationPerformanceDisabled,
+		}}
+	}
 	conf := &logical.BackendConfig{
 		StorageView: w.storage,
 		Logger:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: w.log}),
-		System:      &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 32 * 24 * time.Hour},
+		System:      w.system,
 		BackendUUID: "5f1f7a3e-mount", EventsSender: w.events,
 	}
 	w.b = newBackend(conf)

@@ -110,6 +110,13 @@ func (o *OpenAI) AddUserKey(projectID, name string) Key {
 	}, "sk-proj-").view(time.Now())
 }
 
+// AddServiceAccount adds a member of a project, as the dashboard does.
+func (o *OpenAI) AddServiceAccount(projectID, name string) Owner {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	return *o.c.addOwner(&Owner{Provider: ProviderOpenAI, ID: o.c.id("svc_acct_"), Name: name, Scope: projectID, Role: roleMember})
+}
+
 // ArchiveProject does what the dashboard's button does: keys and service
 // accounts of the project end.
 func (o *OpenAI) ArchiveProject(id string) {
