@@ -53,7 +53,8 @@ lint: ## Check style, dependencies, tidiness and the layout
 fuzz: ## Run each fuzz test for FUZZTIME (30s)
 	@scripts/fuzz.sh
 
-bench: ## Measure the inner paths
+bench: build vault ## Measure: the inner paths, and a table of ratios against Vault's own engines
+	@scripts/servers.sh
 	@scripts/bench.sh
 
 clean: ## Remove bin/, and say where the caches are

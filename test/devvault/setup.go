@@ -59,22 +59,46 @@ func (s *Server) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	binary, err := os.ReadFile(filepath.Join(s.pluginDir(), pluginName))
-	if err != nil {
-		return fmt.Errorf("reading the plugin: %w", err)
-	}
-	sum := sha256.Sum256(binary)
-	err = c.Sys().RegisterPluginWithContext(ctx, &api.RegisterPluginInput{
-		Name: PluginType, Type: api.PluginTypeSecrets, Command: pluginName, SHA256: hex.EncodeToString(sum[:]),
-	})
-	if err != nil {
-		return fmt.Errorf("registering the plugin: %w", err)
+	if err := s.register(ctx, c, PluginType, pluginName); err != nil {
+		return err
 	}
 	if err := c.Sys().MountWithContext(ctx, "transit", &api.MountInput{Type: "transit"}); err != nil {
 		return fmt.Errorf("enabling transit: %w", err)
 	}
 	if err := c.Sys().EnableAuthWithOptionsWithContext(ctx, "approle", &api.MountInput{Type: "approle"}); err != nil {
 		return fmt.Errorf("enabling AppRole: %w", err)
+	}
+	return nil
+}
+
+// AddPlugin makes another secrets engine out of a program.
+func (s *Server) AddPlugin(ctx context.Context, name, program string) error {
+	c, err := s.Client(s.RootToken)
+	if err != nil {
+		return err
+	}
+	binary, err := os.ReadFile(program)
+	if err != nil {
+		return fmt.Errorf("reading the plugin %s: %w", name, err)
+	}
+	if err := os.WriteFile(filepath.Join(s.pluginDir(), name), binary, 0o700); err != nil { //nolint:gosec // it is a program
+		return fmt.Errorf("placing the plugin %s: %w", name, err)
+	}
+	return s.register(ctx, c, name, name)
+}
+
+// register enters a program of the plugin directory into the catalog.
+func (s *Server) register(ctx context.Context, c *api.Client, name, command string) error {
+	binary, err := os.ReadFile(filepath.Join(s.pluginDir(), command))
+	if err != nil {
+		return fmt.Errorf("reading the plugin: %w", err)
+	}
+	sum := sha256.Sum256(binary)
+	err = c.Sys().RegisterPluginWithContext(ctx, &api.RegisterPluginInput{
+		Name: name, Type: api.PluginTypeSecrets, Command: command, SHA256: hex.EncodeToString(sum[:]),
+	})
+	if err != nil {
+		return fmt.Errorf("registering the plugin %s: %w", name, err)
 	}
 	return nil
 }
