@@ -49,14 +49,14 @@ func (c *counter) dead(err error) {
 func (c *counter) minted(k provider.Key, err error) {
 	if c != nil && err == nil {
 		c.b.meters.mints.WithLabelValues(c.provider, c.account).Inc()
-		c.b.tell(eventMinted, "provider", c.provider, "account", c.account, "key_id", string(k.ID))
+		c.b.tellKey(eventMinted, k.ID, "provider", c.provider, "account", c.account)
 	}
 }
 
 func (c *counter) withdrawn(id provider.KeyID, err error) {
 	if c != nil && err == nil {
 		c.b.meters.withdrawals.WithLabelValues(c.provider, c.account).Inc()
-		c.b.tell(eventWithdrawn, "provider", c.provider, "account", c.account, "key_id", string(id))
+		c.b.tellKey(eventWithdrawn, id, "provider", c.provider, "account", c.account)
 	}
 }
 

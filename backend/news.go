@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
 )
 
 // Types of the events that the mount sends to Vault, as best effort: whoever must
@@ -32,14 +34,27 @@ type news struct{ waiting chan event }
 type event struct {
 	kind  string
 	pairs []string
+	// key, if not empty, is told as key_id: see [news.together].
+	key string
 }
 
-func newNews() news { return news{make(chan event, 1024)} }
+func newNews() news { return news{make(chan event, 4096)} }
+
+// newsPause lies between two deliveries: a mount that mints a thousand keys in a
+// second does not make a thousand calls to say so.
+const newsPause = 100 * time.Millisecond
 
 // tell sends an event. pairs are names and values.
-func (b *Backend) tell(kind string, pairs ...string) {
+func (b *Backend) tell(kind string, pairs ...string) { b.pass(event{kind, pairs, ""}) }
+
+// tellKey sends an event about a key.
+func (b *Backend) tellKey(kind string, key provider.KeyID, pairs ...string) {
+	b.pass(event{kind, pairs, string(key)})
+}
+
+func (b *Backend) pass(e event) {
 	select {
-	case b.news.waiting <- event{kind, pairs}:
+	case b.news.waiting <- e:
 	default:
 	}
 }
@@ -51,11 +66,45 @@ func (b *Backend) sendNews(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-b.news.waiting:
-			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-			_ = logical.SendEvent(ctx, b, e.kind, e.pairs...) // nobody may be listening, or this Vault has no events
-			cancel()
+			for _, e := range b.news.together(e) {
+				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				_ = logical.SendEvent(ctx, b, e.kind, e.metadata()...) // nobody may be listening, or this Vault has no events
+				cancel()
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(newsPause):
 		}
 	}
+}
+
+// together is an event with all that wait behind it, in their order. What happened
+// to one key of an account after the other is one event, with the ids of all.
+func (n news) together(first event) []event {
+	out := []event{first}
+	for range cap(n.waiting) {
+		select {
+		case e := <-n.waiting:
+			last := &out[len(out)-1]
+			if e.key != "" && last.key != "" && e.kind == last.kind && slices.Equal(e.pairs, last.pairs) {
+				last.key += "," + e.key
+			} else {
+				out = append(out, e)
+			}
+		default:
+			return out
+		}
+	}
+	return out
+}
+
+func (e event) metadata() []string {
+	if e.key == "" {
+		return e.pairs
+	}
+	return append(slices.Clip(e.pairs), "key_id", e.key)
 }
 
 // note counts and tells what storage has just been told of a credential.
