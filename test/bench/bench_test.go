@@ -33,7 +33,7 @@ type size struct {
 }
 
 var (
-	small = size{rounds: 1, slice: 100 * time.Millisecond, due: 40, single: 2, busy: 10, window: 6 * time.Second, some: 10, many: 40, starts: 1}
+	small = size{rounds: 1, slice: 100 * time.Millisecond, due: 40, single: 2, busy: 10, window: 7 * time.Second, some: 10, many: 40, starts: 1}
 	full  = size{rounds: 9, slice: time.Second, due: 1000, single: 20, busy: 300, window: 20 * time.Second, some: 1000, many: 10_000, starts: 5}
 )
 

@@ -164,6 +164,7 @@ func (b *bench) watchTheirs() float64 {
 		return changed
 	}
 	look()
+	b.until("the database engine has begun", 500*time.Millisecond, func() bool { return look() > 0 })
 	rotated, start := 0, time.Now()
 	for time.Since(start) < b.window {
 		wait(2 * time.Second)
