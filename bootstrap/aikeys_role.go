@@ -21,7 +21,7 @@ var aikeysRoleKind = &Kind{
 	Block: &schema.Block{
 		Name: "role", Labels: []string{"name"}, Doc: "What consumers get at creds/<role>.",
 		Fields: []*schema.Field{
-			{Name: "account", Required: true, Immutable: true, Doc: "The account that its keys belong to."},
+			{Name: "account", Required: true, Immutable: true, Names: "ai-keys account", Doc: "The account that its keys belong to."},
 			{Name: "type", OneOf: []string{"dynamic", "static"}, Keep: true, Doc: "dynamic: a key on a lease for each read. static: one shared key, rotated."},
 			{Name: "ttl", Type: schema.Duration, Doc: "dynamic: first lease of a key; 0: the mount's."},
 			{Name: "max_ttl", Type: schema.Duration, Doc: "dynamic: longest life of a key; 0: the mount's."},

@@ -27,7 +27,7 @@ var databaseRoleKind = &Kind{
 // databaseCredentialFields are those of both kinds of role. What is in a
 // credential_config cannot be taken out again, and Vault adds its own defaults.
 var databaseCredentialFields = []*schema.Field{
-	{Name: "db_name", Required: true, Doc: "Name of the connection."},
+	{Name: "db_name", Required: true, Names: "database connection", Doc: "Name of the connection."},
 	{
 		Name: "credential_type", Default: "password", OneOf: []string{"password", "rsa_private_key", "client_certificate"},
 		Doc: "What a credential is.",

@@ -36,7 +36,9 @@ func Load(paths []string) (*Desired, file.Diagnostics) {
 	for _, n := range doc.Nodes {
 		switch n.Block.Name {
 		case "check":
-			b.checks = append(b.checks, newCheck(n))
+			if checkTypes[n.Labels[0]] != nil { // or it was said
+				b.checks = append(b.checks, newCheck(n))
+			}
 		case "ownership":
 			b.own(n)
 		default:
@@ -45,15 +47,18 @@ func Load(paths []string) (*Desired, file.Diagnostics) {
 	}
 	slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
 	b.diags = append(b.diags, settleIdentity(b.objects)...)
-	if b.diags.HasErrors() { // what depends on the whole would be in doubt
+	if !doc.Partial { // or what seems to be missing may be there
+		for _, o := range b.derived {
+			b.bring(o)
+		}
+		b.settle()
+		slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
+		b.diags = append(b.diags, settleChecks(b.checks, b.objects)...)
+	}
+	b.diags = b.diags.Sorted()
+	if b.diags.HasErrors() {
 		return nil, b.diags
 	}
-	for _, o := range b.derived {
-		b.bring(o)
-	}
-	b.settle()
-	slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
-	b.diags = append(b.diags, settleChecks(b.checks, b.objects)...)
 	return &Desired{
 		Objects: b.objects, Checks: b.checks, Ownership: b.ownership,
 		Secrets: doc.Secrets, Files: doc.Files,
@@ -170,38 +175,6 @@ func (b *builder) own(n *file.Node) {
 			})
 		}
 	}
-}
-
-// settle checks what can be checked only when everything is known: that what
-// refers to an object of the file finds it, where Vault would not notice.
-func (b *builder) settle() {
-	for _, o := range b.objects {
-		for _, name := range sortedKeys(o.Values) {
-			v := o.Values[name]
-			for _, r := range schema.References(v.V) {
-				b.dangling(v.At, r)
-			}
-		}
-	}
-}
-
-// dangling warns of a reference to what the file does not have: it may still
-// be on the server.
-func (b *builder) dangling(at file.Position, r schema.Reference) {
-	names := makers(r)
-	if len(names) == 0 || r.Of == schema.RefRoleID || r.Of == schema.RefAccessor && r.Name == "token" {
-		return // no file makes it, or it is brought by what refers to it
-	}
-	for _, name := range names {
-		if _, there := b.byName[name]; there {
-			return
-		}
-	}
-	b.diags = append(b.diags, file.Diagnostic{
-		Severity: file.Warning, At: at,
-		Summary: fmt.Sprintf("%s is not in this file", r),
-		Detail:  "It has to be on the server already, or the apply will stop here.",
-	})
 }
 
 // texts is a node's list of strings.

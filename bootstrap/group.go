@@ -28,7 +28,7 @@ var groupKind = &Kind{
 		Fields: []*schema.Field{
 			{Name: "type", OneOf: []string{"internal", externalGroup}, Default: "internal", Immutable: true, Doc: "internal: its members are set here; external: an auth method says them, by an alias."},
 			{Name: "name", Keep: true, Doc: "Its name, which its label says already."},
-			{Name: "policies", Type: schema.Set, Lower: true, Doc: "Policies that its members get."},
+			{Name: "policies", Type: schema.Set, Lower: true, Names: "policy", Doc: "Policies that its members get."},
 			{Name: "metadata", Type: schema.Map, Doc: "Texts by name, which templates of policies can use."},
 			{Name: "member_groups", Type: schema.Set, Local: true, Doc: "Groups whose members are its members, by name."},
 			{Name: "member_entities", Type: schema.Set, Local: true, Doc: "Members, by the name of the entity."},

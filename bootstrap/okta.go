@@ -88,7 +88,7 @@ var oktaGroupKind = &Kind{
 	Block: &schema.Block{
 		Name: "group", Labels: []string{"name"}, Doc: "What the people in a group at Okta may do; its label is Okta's name for it.",
 		Fields: []*schema.Field{
-			{Name: "policies", Type: schema.Set, Lower: true, Doc: "Policies of everybody in it."},
+			{Name: "policies", Type: schema.Set, Lower: true, Names: "policy", Doc: "Policies of everybody in it."},
 		},
 	},
 	Path:     func(o *Object) string { return o.within("groups", o.Key()) },
@@ -127,7 +127,7 @@ var oktaUserKind = &Kind{
 		Name: "user", Labels: []string{"name"}, Doc: "What one person may do, beside what the groups say; its label is the login, in its case.",
 		Fields: []*schema.Field{
 			{Name: "groups", Type: schema.Set, Doc: "Groups of this mount that the person is in, whatever Okta says."},
-			{Name: "policies", Type: schema.Set, Lower: true, Doc: "Policies of the person."},
+			{Name: "policies", Type: schema.Set, Lower: true, Names: "policy", Doc: "Policies of the person."},
 		},
 	},
 	Path:     func(o *Object) string { return o.within("users", o.Key()) },

@@ -18,7 +18,7 @@ func tokenFields() []*schema.Field {
 	return []*schema.Field{
 		{Name: "token_ttl", Type: schema.Duration, Aliases: []string{"ttl"}, Doc: "First life of a token; 0: the mount's default."},
 		{Name: "token_max_ttl", Type: schema.Duration, Aliases: []string{"max_ttl"}, Doc: "Longest life of a token with its renewals; 0: the mount's limit."},
-		{Name: "token_policies", Type: schema.Set, Lower: true, Aliases: []string{"policies"}, Doc: "Policies of every token."},
+		{Name: "token_policies", Type: schema.Set, Lower: true, Names: "policy", Aliases: []string{"policies"}, Doc: "Policies of every token."},
 		{
 			Name: "token_bound_cidrs", Type: schema.Set, Normal: bareHosts, Check: checkAddresses, Aliases: []string{"bound_cidrs"},
 			Doc: "Addresses and blocks from which a token can be used.",

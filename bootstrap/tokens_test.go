@@ -108,9 +108,9 @@ func TestAuthMistakes(t *testing.T) {
 				num_uses      = 3
 			}
 		}`, []string{
-			`warning: role "x": "num_uses" is called "token_num_uses" here`,
 			"error: token_ttl is longer than token_max_ttl",
 			"error: token_period cannot be with batch tokens",
+			`warning: role "x": "num_uses" is called "token_num_uses" here`,
 			"error: token_num_uses cannot be with batch tokens",
 		}},
 		{"no source of keys", `auth "jwt" "j" {

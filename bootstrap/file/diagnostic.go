@@ -80,8 +80,8 @@ func (ds Diagnostics) HasErrors() bool {
 	return slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Severity == Error })
 }
 
-// sorted puts them in the order of the files and lines, each once.
-func (ds Diagnostics) sorted() Diagnostics {
+// Sorted puts them in the order of the files and lines, each once.
+func (ds Diagnostics) Sorted() Diagnostics {
 	slices.SortStableFunc(ds, func(a, b Diagnostic) int {
 		return cmp.Or(
 			cmp.Compare(a.At.File, b.At.File),
@@ -92,8 +92,8 @@ func (ds Diagnostics) sorted() Diagnostics {
 	return slices.Compact(ds)
 }
 
-// nearest is the known name that was probably meant, or "".
-func nearest(name string, known []string) string {
+// Nearest is the known name that was probably meant, or "".
+func Nearest(name string, known []string) string {
 	plain := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 	var (
 		best  string
@@ -133,7 +133,7 @@ const listed = 40
 
 // meant is the way out for a name that is not known.
 func meant(name string, known []string) string {
-	if n := nearest(name, known); n != "" {
+	if n := Nearest(name, known); n != "" {
 		return fmt.Sprintf("Did you mean %q?", n)
 	}
 	if len(known) == 0 {

@@ -104,7 +104,7 @@ func (l *loader) referred(t hcl.Traversal) (name string, there bool) {
 	default:
 		// The word is not shown: it may be a secret without quotes.
 		detail := "Text stands in quotes; local.name and secret.name are what can be referred to."
-		if n := nearest(root, []string{"local", "secret"}); n != "" && len(t) > 1 {
+		if n := Nearest(root, []string{"local", "secret"}); n != "" && len(t) > 1 {
 			detail = "Did you mean " + n + ".…?"
 		}
 		l.errorf(at, detail, "a word that is not known")
@@ -120,9 +120,12 @@ func (l *loader) referred(t hcl.Traversal) (name string, there bool) {
 	} else {
 		_, there = l.secrets[name]
 	}
-	if !there && len(l.broken) == 0 {
+	if !there && !l.perhaps[root+" "+name] {
 		detail := declaring(root, name, at)
-		if n := nearest(name, known); n != "" {
+		if unread := l.unread(); len(unread) > 0 {
+			detail += " Perhaps it stands in " + unread[0] + ", of which not everything could be read."
+		}
+		if n := Nearest(name, known); n != "" {
 			detail = "Did you mean " + root + "." + n + "? " + detail
 		}
 		l.errorf(at, detail, "there is no %s %q", root, name)

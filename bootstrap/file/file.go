@@ -96,6 +96,8 @@ type Document struct {
 	Nodes   []*Node
 	Secrets []Secret
 	Files   []string
+	// Partial: a file has syntax errors, so that blocks may be missing.
+	Partial bool
 }
 
 // Load reads files and folders as one document. Of a folder it takes what ends
@@ -105,5 +107,5 @@ type Document struct {
 func Load(paths []string, top []*schema.Block) (*Document, Diagnostics) {
 	l := newLoader(top)
 	doc := l.load(l.find(paths))
-	return doc, l.diags.sorted()
+	return doc, l.diags.Sorted()
 }

@@ -40,7 +40,7 @@ func FuzzLoad(f *testing.F) {
 		name := "fuzz" + []string{".hcl", ".yaml", ".json"}[syntax%3]
 		l.parse(name, []byte(text))
 		doc := l.document()
-		diags := l.diags.sorted()
+		diags := l.diags.Sorted()
 		for _, d := range diags {
 			if d.At.File != name || d.At.Line < 1 || d.Summary == "" || strings.ContainsRune(d.String(), 0) {
 				t.Errorf("%#v", d)

@@ -60,6 +60,35 @@ var hints = map[string]string{
 	"Extra characters after expression":               `Only one value can stand here.`,
 }
 
+// ways are the ways out of what the limits, the functions and the parser of
+// YAML find wrong, by words of theirs; the first that fits counts.
+var ways = []struct{ words, out string }{
+	{"more than 64 deep", `Nothing in Vault is nested that deep: look for a bracket that is opened too often.`},
+	{"exceeded max depth", `Nothing in Vault is nested that deep: look for a bracket that is opened too often.`},
+	{"operators in one expression", `Write it in parts, as locals.`},
+	{"number that is too large", `If it is text, put it into quotes.`},
+	{"MB of values", `Locals that have one another more than once grow like this: write less of it.`},
+	{"the files come to more than", `Read less, or once, into a local.`},
+	{"refer to one another in a row", `Write the values themselves.`},
+	{"is too large: ", `Only settings and texts belong here: is it the right file? Several files can lie in one folder.`},
+	{"there is no such file or folder", `A path after -f begins where the program is started.`},
+	{"there is no such file", `A path begins at the folder of the file that it stands in.`},
+	{"is not UTF-8 text", `Save it as UTF-8; of a program, filesha256("…") gives the checksum.`},
+	{"not YAML: found character that cannot start any token", "It is indented with spaces, not with tabs; text that begins with @, ` or % stands in quotes."},
+	{"not YAML: mapping values are not allowed", `Look at the indentation; text with a colon and a space in it stands in quotes.`},
+	{"not YAML", `Look at the indentation, and for a bracket or a quotation mark that is not closed, here and above.`},
+}
+
+// wayOut is the way out of what is wrong, or "".
+func wayOut(summary string) string {
+	for _, way := range ways {
+		if strings.Contains(summary, way.words) {
+			return way.out
+		}
+	}
+	return ""
+}
+
 // redefinition is HCL's word for what breaks nothing else.
 const redefinition = "Attribute redefined"
 

@@ -79,6 +79,9 @@ func TestLimits(t *testing.T) {
 			if len(diags) == 0 || diags[0].Summary != test.want && !strings.HasSuffix(diags[0].Summary, test.want) {
 				t.Fatalf("%.300s", diags.Error())
 			}
+			if diags[0].Detail == "" {
+				t.Errorf("no way out is said of %q", diags[0].Summary)
+			}
 			if len(diags) > 1 {
 				t.Errorf("%d mistakes are said: %.600s", len(diags), diags.Error())
 			}
@@ -117,10 +120,10 @@ func TestPaths(t *testing.T) {
 		"odd.json": "{\n \"\uE000\": 1}", "bom.hcl": "\uFEFFlocals {}\n",
 	})
 	for name, want := range map[string]string{
-		"missing.hcl": ": error: there is no such file or folder",
+		"missing.hcl": ": error: there is no such file or folder. A path after -f begins where the program is started.",
 		"notes.txt":   `: error: the file's syntax is not known. The name has to end in ".hcl", ".yaml", ".yml", ".json".`,
 		"empty":       `: error: the folder has no files to read. Files in it have to end in ".hcl", ".yaml", ".yml", ".json".`,
-		"utf.hcl":     ": error: it is not UTF-8 text",
+		"utf.hcl":     `: error: it is not UTF-8 text. Save it as UTF-8; of a program, filesha256("…") gives the checksum.`,
 		"nul.yaml":    ":1:4: error: the file contains a NUL character. Remove it.",
 		"odd.json":    ":2:3: error: the file contains a private-use character (U+E000 or U+E001). Remove it.",
 		"bom.hcl":     "",

@@ -20,10 +20,12 @@ type loader struct {
 	root  *schema.Block
 	diags Diagnostics
 	// broken are the files with syntax errors: what seems to be missing may
-	// stand where the parser did not get to.
-	broken map[string]bool
-	bodies []*hclsyntax.Body
-	files  []string
+	// stand where the parser did not get to. Of those that are scanned, perhaps
+	// has every name that they may declare, as "secret okta".
+	broken, scanned map[string]bool
+	perhaps         map[string]bool
+	bodies          []*hclsyntax.Body
+	files           []string
 
 	secrets map[string]*declaration
 	locals  map[string]*local
@@ -43,13 +45,20 @@ func newLoader(top []*schema.Block) *loader {
 	return &loader{
 		root:    &schema.Block{Blocks: append([]*schema.Block{localsBlock, secretBlock}, top...)},
 		broken:  make(map[string]bool),
+		scanned: make(map[string]bool),
+		perhaps: make(map[string]bool),
 		secrets: make(map[string]*declaration),
 		locals:  make(map[string]*local),
 	}
 }
 
+// errorf reports a mistake, and the way out: detail, or that of its words.
 func (l *loader) errorf(at Position, detail, format string, args ...any) {
-	l.diags = append(l.diags, Diagnostic{Severity: Error, At: at, Summary: fmt.Sprintf(format, args...), Detail: detail})
+	summary := fmt.Sprintf(format, args...)
+	if detail == "" {
+		detail = wayOut(summary)
+	}
+	l.diags = append(l.diags, Diagnostic{Severity: Error, At: at, Summary: summary, Detail: detail})
 }
 
 func (l *loader) warnf(at Position, detail, format string, args ...any) {
@@ -163,7 +172,7 @@ func (l *loader) parseHCL(name string, src []byte) *hclsyntax.Body {
 	start := hcl.Pos{Line: 1, Column: 1}
 	tokens, _ := hclsyntax.LexConfig(src, name, start) // the parser says again what is wrong
 	if at, problem := tooDeep(tokens); problem != "" {
-		l.broken[name] = true
+		l.scan(name, tokens)
 		l.errorf(position(at), "", "%s", problem)
 		return nil
 	}
@@ -171,7 +180,7 @@ func (l *loader) parseHCL(name string, src []byte) *hclsyntax.Body {
 	l.found(diags, src)
 	for _, d := range diags {
 		if d.Summary != redefinition {
-			l.broken[name] = true
+			l.scan(name, tokens)
 		}
 		if strings.HasPrefix(d.Summary, "Unclosed") || strings.HasPrefix(d.Summary, "Unterminated") {
 			return nil // everything behind it is in the wrong place
@@ -184,6 +193,35 @@ func (l *loader) parseHCL(name string, src []byte) *hclsyntax.Body {
 	return body
 }
 
+// scan goes over the tokens of a file with syntax errors for what it may
+// declare: secret "name", and name = … in locals.
+func (l *loader) scan(name string, tokens hclsyntax.Tokens) {
+	if l.broken[name] {
+		return
+	}
+	l.broken[name], l.scanned[name] = true, true
+	for i, t := range tokens {
+		if t.Type != hclsyntax.TokenIdent || i+2 >= len(tokens) {
+			continue
+		}
+		next := tokens[i+1]
+		if next.Type == hclsyntax.TokenEqual {
+			l.perhaps["local "+string(t.Bytes)] = true
+		}
+		if next.Type == hclsyntax.TokenOQuote {
+			next = tokens[i+2]
+		}
+		if string(t.Bytes) == secretBlock.Name {
+			l.perhaps["secret "+string(next.Bytes)] = true
+		}
+	}
+}
+
+// unread are the files of which not everything is known, not even its names.
+func (l *loader) unread() []string {
+	return slices.DeleteFunc(sortedNames(l.broken), func(name string) bool { return l.scanned[name] })
+}
+
 // load reads files and makes a document of them.
 func (l *loader) load(files []string) *Document {
 	for _, name := range files {
@@ -194,7 +232,7 @@ func (l *loader) load(files []string) *Document {
 
 // document evaluates what was parsed.
 func (l *loader) document() *Document {
-	doc := &Document{Files: l.files}
+	doc := &Document{Files: l.files, Partial: len(l.broken) > 0}
 	root := l.gather()
 	for _, name := range sortedNames(l.locals) {
 		l.resolve(name)

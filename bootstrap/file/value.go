@@ -114,7 +114,7 @@ func (l *loader) allowed(n *Node, f *schema.Field, at Position, v, c any) bool {
 	if len(f.OneOf) > 0 {
 		if wrong, ok := oneOf(f, v, c); !ok {
 			detail := "It takes: " + quoted(f.OneOf) + "."
-			if near := nearest(wrong, f.OneOf); near != "" {
+			if near := Nearest(wrong, f.OneOf); near != "" {
 				detail = "Did you mean " + quoted([]string{near}) + "? " + detail
 			}
 			l.errorf(at, detail, "%sfield %q: a value that is not possible", n.in(), f.Name)

@@ -87,14 +87,18 @@ func (l *loader) description(parent *Node, b *hclsyntax.Block) *schema.Block {
 	if detail == "" {
 		detail = "It takes no blocks."
 	}
-	l.errorf(at, detail, "%sunknown block%s", parent.in(), l.naming(at, b.Type, known))
+	name := " " + strconv.Quote(b.Type)
+	if b.OpenBraceRange == b.TypeRange { // HCL found no brace: it may be anything
+		name = l.naming(at, b.Type, known)
+	}
+	l.errorf(at, detail, "%sunknown block%s", parent.in(), name)
 	return nil
 }
 
 // naming is a name that is not known, for an error. Where HCL has syntax
 // errors, it may be a secret that lost its quotation marks.
 func (l *loader) naming(at Position, name string, known []string) string {
-	if isHCL(at.File) && l.broken[at.File] && nearest(name, known) == "" {
+	if isHCL(at.File) && l.broken[at.File] && Nearest(name, known) == "" {
 		return ""
 	}
 	return " " + strconv.Quote(name)

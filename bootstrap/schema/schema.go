@@ -86,6 +86,9 @@ type Field struct {
 	Rotates bool
 	// Aliases are names that other tools use for it: taken, with a warning.
 	Aliases []string
+	// Names is the kind of object that the values name, in the same mount or in
+	// none: what no file has is warned of.
+	Names string
 	// Lower is for names that Vault stores in lower case.
 	Lower bool
 	// Normal brings a canonical value (see [Field.Canonical]) to the form that
