@@ -64,6 +64,10 @@ var checkTypes = map[string]*checkType{
 		doc: "A key is issued and withdrawn again; of a static role, the key is read.", mounts: []string{"ai-keys"},
 		kinds: []*Kind{aikeysRoleKind}, fixed: true, access: loanAccess, run: proveAIKeys,
 	},
+	"transit": {
+		doc: "A random value goes there and back through a key, as it does for each key of the file without a check.", mounts: []string{"transit"},
+		kinds: []*Kind{transitKeyKind}, fixed: true, access: transitCheckAccess, run: proveTransit,
+	},
 	"kv": {
 		doc: "An entry is there, and what it has to have is not empty.", mounts: []string{"kv"},
 		fields: []*schema.Field{fieldsField}, kinds: []*Kind{kvDataKind}, access: kvCheckAccess, run: proveKV,

@@ -199,6 +199,29 @@ func (t *target) entry() *Object {
 	return &Object{Kind: kvDataKind, Parent: in, Labels: []string{t.name}}
 }
 
+// key is the transit key that a check is about, as [target.entry] is an entry.
+func (t *target) key() *Object {
+	if t.object != nil {
+		return t.object
+	}
+	in := &Object{Kind: &Kind{Mounts: SecretsMount}, Labels: []string{"transit", t.mount}}
+	return &Object{Kind: transitKeyKind, Parent: in, Labels: []string{t.name}}
+}
+
+func proveTransit(ctx context.Context, s *Session, t *target) (string, error) {
+	return verifyTransitKey(ctx, s, t.key())
+}
+
+func transitCheckAccess(t *target) []Access {
+	o := t.key()
+	proof := proofFor(o.transitType())
+	return []Access{
+		{o.Kind.Path(o), []string{"read"}},
+		{slashed(t.mount, proof.do, t.name), []string{"update"}},
+		{slashed(t.mount, proof.undo, t.name), []string{"update"}},
+	}
+}
+
 func proveKV(ctx context.Context, s *Session, t *target) (string, error) {
 	e, err := s.kvEntry(ctx, t.entry())
 	switch {

@@ -116,6 +116,7 @@ func TestMistakesInChecks(t *testing.T) {
 	for text, want := range map[string]string{
 		`check "database" "app" {}`:                                                                 "the target is no mount with a name",
 		`check "okta" "alice" { password = secret.p }`:                                              "the target is no mount with a name",
+		`check "transit" "transit/a" {}`:                                                            "there is no mount transit in this file",
 		`check "ldap" "ldap/a" {}`:                                                                  `unknown type "ldap"`,
 		`check "okta" "okta/a" {}`:                                                                  `field "password" is missing`,
 		`check "okta" "okta/a" { password = "literal" }`:                                            "a literal secret",

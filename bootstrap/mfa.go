@@ -29,8 +29,8 @@ var mfaKind = &Kind{
 		},
 		Variants: map[string]*schema.Block{
 			"okta": {Doc: "A push to the person's Okta Verify.", Fields: []*schema.Field{
-				{Name: "org_name", Required: true, Doc: "The organisation's name in Okta's addresses: acme in acme.okta.com."},
-				{Name: "api_token", Required: true, Secrecy: schema.Secret, Doc: "A token of Okta's API; the method keeps its own copy, beside that of the auth method."},
+				{Name: "org_name", Required: true, Aliases: []string{"organization", "organisation"}, Doc: "The organisation's name in Okta's addresses: acme in acme.okta.com."},
+				{Name: "api_token", Required: true, Secrecy: schema.Secret, Aliases: []string{"token"}, Doc: "A token of Okta's API; the method keeps its own copy, beside that of the auth method."},
 				{Name: "base_url", Default: "okta.com", Doc: "The domain that the organisation is in."},
 				{Name: "primary_email", Type: schema.Bool, Secrecy: schema.Secret, Literal: true, Doc: "Find people by their primary address only. Vault does not tell what it is set to."},
 				usernameFormat,

@@ -90,6 +90,21 @@ func TestAuthMistakes(t *testing.T) {
 		{"okta without a token", `auth "okta" "o" {
 			config { org_name = "acme" }
 		}`, []string{"warning: without an api_token Vault does not see anybody's groups at Okta"}},
+		{"Pulumi's names", `secret "s" { from = "env:S" }
+		auth "okta" "okta" {
+			config {
+				organization = "acme"
+				token        = secret.s
+			}
+		}
+		mfa "okta" "push" {
+			organization    = "acme"
+			token           = secret.s
+			username_format = "{{identity.entity.aliases.${auth_accessor("okta")}.name}}"
+		}`, []string{
+			`warning: config: "organization" is called "org_name" here`, `warning: config: "token" is called "api_token" here`,
+			`warning: mfa "okta" "push": "organization" is called "org_name" here`, `warning: mfa "okta" "push": "token" is called "api_token" here`,
+		}},
 		{"okta by its address", `auth "okta" "o" {
 			config { org_name = "acme.okta.com" }
 		}`, []string{`error: config: field "org_name": the organisation's name alone is wanted: "acme" of https://acme.okta.com; the domain goes into base_url`}},

@@ -46,6 +46,11 @@ func TestTransitKeys(t *testing.T) {
 		h.vault("keys/keys/mac/config", map[string]any{"deletion_allowed": true})
 	}, updates("keys key mail", "auto_rotate_period", "min_decryption_version", "deletion_allowed"), updates("keys key mac", "deletion_allowed"))
 	h.least("story.hcl").run("verify", "-f", "story.hcl").exits(0)
+	h.write("check.hcl", transitFile+"check \"transit\" \"keys/mac\" {}\ncheck \"transit\" \"keys/nobody\" {}\n")
+	ended(t, h.least("check.hcl").proofs("check.hcl", 4), map[string]string{
+		"check transit keys/mac":    "ok: hashed a random value",
+		"check transit keys/nobody": "failed: there is no such key",
+	})
 
 	// What cannot be taken back or changed is said before anything is written.
 	h.vault("keys/keys/plain/config", map[string]any{"exportable": true})
