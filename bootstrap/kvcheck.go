@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -53,14 +54,14 @@ func prepareKVData(o *Object, n *file.Node) file.Diagnostics {
 }
 
 // literalSecrets finds the texts that stand in the file and are secrets by
-// their names: "token", "db.password".
+// their names, "token", "db.password", or by what they look like.
 func literalSecrets(values map[string]any, in string, public []string) []string {
 	var found []string
 	for _, name := range sortedKeys(values) {
 		whole := in + name
 		switch v := values[name].(type) {
 		case string:
-			if v != "" && soundsSecret(name) && len(schema.References(v)) == 0 && !slices.Contains(public, name) && !slices.Contains(public, whole) {
+			if v != "" && (soundsSecret(name) || looksSecret(v)) && len(schema.References(v)) == 0 && !slices.Contains(public, name) && !slices.Contains(public, whole) {
 				found = append(found, whole)
 			}
 		case map[string]any:
@@ -72,6 +73,17 @@ func literalSecrets(values map[string]any, in string, public []string) []string 
 		}
 	}
 	return slices.Compact(found)
+}
+
+// secretLooks are the forms of credentials that are known by their first
+// letters: of AI providers, Vault, GitHub, GitLab, Slack, Google, and private keys.
+var secretLooks = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(?:sk-[A-Za-z0-9_-]{20}|hv[sbr]\.[A-Za-z0-9_-]{20}|gh[pousr]_[A-Za-z0-9]{36}|` +
+	`github_pat_[A-Za-z0-9_]{22}|glpat-[A-Za-z0-9_-]{20}|xox[abeoprs]-[A-Za-z0-9-]{10}|AIza[A-Za-z0-9_-]{35}|-----BEGIN [A-Z ]*PRIVATE KEY-----)`)
+
+// looksSecret tells whether a text is a credential whatever it is called, or an
+// address with a password in it.
+func looksSecret(text string) bool {
+	return secretLooks.MatchString(text) || strings.Contains(text, "://") && literalPassword(text)
 }
 
 // hugeNumbers finds whole numbers that JSON's readers, and Vault, round.

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,6 +68,33 @@ func TestLiteralSecrets(t *testing.T) {
 		if diff := cmp.Diff(row.want, literalSecrets(values, "", row.public)); diff != "" {
 			t.Errorf("public %v (-want +got):\n%s", row.public, diff)
 		}
+	}
+}
+
+func TestLooksSecret(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"sk-proj-" + strings.Repeat("aB3_", 10):          true,
+		"Bearer sk-ant-api03-" + strings.Repeat("x", 20): true,
+		"hvs." + strings.Repeat("C", 24):                 true,
+		"ghp_" + strings.Repeat("a1", 18):                true,
+		"postgres://app:hunter2@db:5432/app":             true,
+		"-----BEGIN RSA PRIVATE KEY-----\nMII":           true,
+		"postgres://{{username}}:{{password}}@db:5432/":  false,
+		"https://hooks.example/ai?x=1":                   false,
+		"task-" + strings.Repeat("a", 30):                false,
+		"desk-of-the-team-in-the-third-floor":            false,
+		"mailto:alice@acme.com":                          false,
+		"https://acme.com/@alice":                        false,
+		"-----BEGIN CERTIFICATE-----\nMII":               false,
+	} {
+		if got := looksSecret(text); got != want {
+			t.Errorf("looksSecret(%q) = %t", text, got)
+		}
+	}
+	found := literalSecrets(map[string]any{"openai": "sk-" + strings.Repeat("a", 40), "note": "x"}, "", nil)
+	if diff := cmp.Diff([]string{"openai"}, found); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
