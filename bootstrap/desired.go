@@ -85,6 +85,7 @@ func (b *builder) add(n *file.Node, parent *Object) {
 	}
 	o := &Object{Kind: kind, Parent: parent, Labels: slices.Clone(n.Labels), Values: maps.Clone(n.Values), At: n.At}
 	if !n.Wrong {
+		b.diags = append(b.diags, o.literals()...)
 		o.settleSwitches(n)
 	}
 	if kind.Prepare != nil && !n.Wrong {

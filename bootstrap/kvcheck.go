@@ -34,7 +34,7 @@ func prepareKVData(o *Object, n *file.Node) file.Diagnostics {
 		return mistake(given.At, "values has to be an object", `The values by their names, as in values = { region = "eu" }.`)
 	}
 	var diags file.Diagnostics
-	for _, found := range literalSecrets(values, "", texts(n, "public")) {
+	for _, found := range literalSecrets(values, texts(n, "public")) {
 		diags = append(diags, mistake(given.At, "a literal secret in values: "+found,
 			fmt.Sprintf("Declare a secret block and write secret.<name> here; if it is no secret: public = [%q].", found))...)
 	}
@@ -55,20 +55,28 @@ func prepareKVData(o *Object, n *file.Node) file.Diagnostics {
 
 // literalSecrets finds the texts that stand in the file and are secrets by
 // their names, "token", "db.password", or by what they look like.
-func literalSecrets(values map[string]any, in string, public []string) []string {
+func literalSecrets(values map[string]any, public []string) []string {
+	return literalsIn(values, "", func(name, whole, text string) bool {
+		return (soundsSecret(name) || looksSecret(text)) && !slices.Contains(public, name) && !slices.Contains(public, whole)
+	})
+}
+
+// literalsIn finds texts without references in values, by name and by all the
+// names that lead to them: "password", "db.password".
+func literalsIn(values map[string]any, in string, wanted func(name, whole, text string) bool) []string {
 	var found []string
 	for _, name := range sortedKeys(values) {
 		whole := in + name
 		switch v := values[name].(type) {
 		case string:
-			if v != "" && (soundsSecret(name) || looksSecret(v)) && len(schema.References(v)) == 0 && !slices.Contains(public, name) && !slices.Contains(public, whole) {
+			if v != "" && len(schema.References(v)) == 0 && wanted(name, whole, v) {
 				found = append(found, whole)
 			}
 		case map[string]any:
-			found = append(found, literalSecrets(v, whole+".", public)...)
+			found = append(found, literalsIn(v, whole+".", wanted)...)
 		case []any:
 			for _, item := range v {
-				found = append(found, literalSecrets(map[string]any{name: item}, in, public)...)
+				found = append(found, literalsIn(map[string]any{name: item}, in, wanted)...)
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func TestLiteralSecrets(t *testing.T) {
 		{[]string{"password", "api_key", "tokens", "token"}, nil},
 	}
 	for _, row := range rows {
-		if diff := cmp.Diff(row.want, literalSecrets(values, "", row.public)); diff != "" {
+		if diff := cmp.Diff(row.want, literalSecrets(values, row.public)); diff != "" {
 			t.Errorf("public %v (-want +got):\n%s", row.public, diff)
 		}
 	}
@@ -92,7 +92,7 @@ func TestLooksSecret(t *testing.T) {
 			t.Errorf("looksSecret(%q) = %t", text, got)
 		}
 	}
-	found := literalSecrets(map[string]any{"openai": "sk-" + strings.Repeat("a", 40), "note": "x"}, "", nil)
+	found := literalSecrets(map[string]any{"openai": "sk-" + strings.Repeat("a", 40), "note": "x"}, nil)
 	if diff := cmp.Diff([]string{"openai"}, found); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
