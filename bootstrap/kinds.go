@@ -121,12 +121,14 @@ var ownershipBlock = &schema.Block{
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-func quotedList(names []string) string {
+func quotedList(names []string) string { return strings.Join(quotedAll(names), ", ") }
+
+func quotedAll(names []string) []string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
 		quoted[i] = strconv.Quote(n)
 	}
-	return strings.Join(quoted, ", ")
+	return quoted
 }
 
 // slashed joins the parts of a path.

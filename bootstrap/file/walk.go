@@ -107,13 +107,13 @@ func (l *loader) naming(at Position, name string, known []string) string {
 // labels checks how many labels a block has, and that they are names.
 func (l *loader) labels(block *schema.Block, b *hclsyntax.Block) bool {
 	if len(b.Labels) != len(block.Labels) {
-		l.errorf(position(b.TypeRange), "Write "+header(block)+".", "%s takes %s", block.Name, labelCount(block))
+		l.errorf(position(b.TypeRange), "Write "+Header(block)+".", "%s takes %s", block.Name, labelCount(block))
 		return false
 	}
 	for i, label := range b.Labels {
 		switch what := odd(label); {
 		case label == "":
-			l.errorf(position(b.LabelRanges[i]), "Write "+header(block)+".", "%s: the %s is empty", block.Name, block.Labels[i])
+			l.errorf(position(b.LabelRanges[i]), "Write "+Header(block)+".", "%s: the %s is empty", block.Name, block.Labels[i])
 			return false
 		case what != "":
 			l.errorf(position(b.LabelRanges[i]), "Remove it.", "%s: the %s contains %s", block.Name, block.Labels[i], what)
@@ -134,8 +134,8 @@ func labelCount(block *schema.Block) string {
 	}
 }
 
-// header is how a block begins.
-func header(block *schema.Block) string {
+// Header is how a block begins.
+func Header(block *schema.Block) string {
 	var b strings.Builder
 	b.WriteString(block.Name)
 	for _, label := range block.Labels {
@@ -220,7 +220,7 @@ func (l *loader) unknownField(n *Node, attr *hclsyntax.Attribute) {
 	}
 	for _, b := range n.Block.Blocks {
 		if b.Name == attr.Name {
-			l.errorf(at, "Write "+header(b)+", without \"=\".", "%s%q is a block, not an attribute", n.in(), attr.Name)
+			l.errorf(at, "Write "+Header(b)+", without \"=\".", "%s%q is a block, not an attribute", n.in(), attr.Name)
 			return
 		}
 		known = append(known, b.Name)

@@ -8,14 +8,17 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap"
 )
 
 const about = `Set up the Vault around the ai-keys engine from one file: plugin, policies, mounts
 and what is in them, logins, MFA, audit, quotas.
 
-The file is HCL, YAML or JSON. What Vault has is compared with it, field by field;
-what differs is shown (plan), changed (apply) or reported (verify). Nothing secret
-stands in the file, in what is printed, or in a saved plan.
+The file is HCL, YAML or JSON; "NAME help file" says what may stand in it.
+What Vault has is compared with it, field by field; what differs is shown (plan),
+changed (apply) or reported (verify). Nothing secret stands in the file, in what is
+printed, or in a saved plan.
 
 The server and the token are those of the vault command: VAULT_ADDR, VAULT_TOKEN or
 the token helper, VAULT_CACERT, VAULT_NAMESPACE and the rest.
@@ -187,7 +190,7 @@ func dryRunFlag(p *program, f *pflag.FlagSet) {
 // command is the command line.
 func (p *program) command() *cobra.Command {
 	root := &cobra.Command{
-		Use: p.name, Long: about + "\n\n" + aboutJSON, Version: version(),
+		Use: p.name, Long: strings.ReplaceAll(about+"\n\n"+aboutJSON, "NAME", p.name), Version: version(),
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -210,6 +213,7 @@ func (p *program) command() *cobra.Command {
 	for _, t := range tasks {
 		root.AddCommand(p.commandOf(t))
 	}
+	root.AddCommand(&cobra.Command{Use: "file", Short: "What may stand in a file: every block and field", Long: bootstrap.Reference()})
 	return root
 }
 
