@@ -139,20 +139,32 @@ func (s *Session) beat(ctx context.Context, me Holder, version int64, stop <-cha
 	}
 }
 
-// holder reads the lock.
+// holder reads the lock. Where there is none, a second look tells which version
+// is to be written; should another apply have taken the lock in between, that
+// version is theirs, and the lock not free.
 func (s *Session) holder(ctx context.Context) (Holder, int64, error) {
-	answer, err := s.Vault.Read(ctx, lockPath)
-	if err != nil {
-		return Holder{}, 0, fmt.Errorf("looking at the lock: %w", err)
-	}
-	data, ok := answer["data"].(map[string]any)
-	if !ok { // there never was one, or somebody deleted its latest version
+	for {
+		answer, err := s.Vault.Read(ctx, lockPath)
+		if err != nil {
+			return Holder{}, 0, fmt.Errorf("looking at the lock: %w", err)
+		}
+		if data, ok := answer["data"].(map[string]any); ok {
+			return holderOf(answer, data)
+		}
 		meta, err := s.Vault.Read(ctx, recordMount+"/metadata/lock")
 		if err != nil {
 			return Holder{}, 0, fmt.Errorf("looking at the lock: %w", err)
 		}
-		return Holder{Free: true}, number(meta["current_version"]), nil
+		version := number(meta["current_version"])
+		latest, _ := dig(meta, fmt.Sprintf("versions.%d", version)).(map[string]any)
+		if version == 0 || latest == nil || textOf(latest, "deletion_time") != "" || latest["destroyed"] == true {
+			return Holder{Free: true}, version, nil // there never was one, or somebody deleted it
+		}
 	}
+}
+
+// holderOf takes an answer of Vault's apart.
+func holderOf(answer, data map[string]any) (Holder, int64, error) {
 	var h Holder
 	text, err := json.Marshal(data)
 	if err == nil {

@@ -82,6 +82,42 @@ func TestTwoAppliesAtTheSameMoment(t *testing.T) {
 
 const beat = "ai-keys-bootstrap/record/data/lock"
 
+// A lock that is taken between the two looks at it, for its holder and for its
+// version, is not taken for free.
+func TestTheLockIsTakenBetweenTwoLooks(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.write("vault.hcl", threePolicies)
+	var (
+		looks, takes           sync.Once
+		looking, taken, waited = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	)
+	late := h.through(func(r *http.Request, forward func()) {
+		if r.URL.Path == "/v1/ai-keys-bootstrap/record/metadata/lock" {
+			looks.Do(func() {
+				close(looking)
+				<-taken
+			})
+		}
+		forward()
+	}).begin("apply", "-f", "vault.hcl", "--auto-approve")
+	<-looking
+	first := h.through(func(r *http.Request, forward func()) {
+		if isWrite(r, "sys/policies/acl/a") {
+			<-waited
+		}
+		forward()
+		if isWrite(r, beat) {
+			takes.Do(func() { close(taken) })
+		}
+	}).begin("apply", "-f", "vault.hcl", "--auto-approve")
+	late.err.await(t, "another apply is under way")
+	close(waited)
+	first.end().exits(0).says("Done: 3 created")
+	late.end().exits(0).says("the server has changed meanwhile", "Nothing to do: 3 objects").silent("[1/")
+	h.plan("vault.hcl")
+}
+
 // A process that was killed with the lock in its hand keeps nobody of the same
 // machine waiting.
 func TestTheLockOfTheDead(t *testing.T) {
