@@ -1,12 +1,8 @@
 package bootstrap
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -88,7 +84,7 @@ func preparePlugin(o *Object, n *file.Node) file.Diagnostics {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(binary.At.File), path)
 		}
-		sum, err := fileSHA256(path)
+		sum, err := file.SHA256(path)
 		if err != nil {
 			return wrong(binary.At, "its binary cannot be read", err.Error())
 		}
@@ -106,17 +102,4 @@ func preparePlugin(o *Object, n *file.Node) file.Diagnostics {
 		return wrong(n.At, "command is missing", "It is the name of the program in the server's plugin_directory.")
 	}
 	return nil
-}
-
-func fileSHA256(path string) (string, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names it
-	if err != nil {
-		return "", err //nolint:wrapcheck // it says all there is to say
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("reading %s: %w", path, err)
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }

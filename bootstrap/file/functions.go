@@ -38,7 +38,7 @@ func (l *loader) functions(expr hclsyntax.Expression) map[string]function.Functi
 			if l.spent > maxValues {
 				return "", errSpent
 			}
-			text, err := readFile(in(name), maxIncluded)
+			text, err := readText(in(name), maxIncluded)
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", in(name), err)
 			}
@@ -51,7 +51,7 @@ func (l *loader) functions(expr hclsyntax.Expression) map[string]function.Functi
 			return string(text), nil
 		}),
 		"filesha256": ofText(func(name string) (string, error) {
-			sum, err := sha256Of(in(name))
+			sum, err := SHA256(in(name))
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", in(name), err)
 			}
@@ -74,7 +74,8 @@ func ofText(f func(string) (string, error)) function.Function {
 	})
 }
 
-func sha256Of(name string) (string, error) {
+// SHA256 is the checksum of a regular file, in hexadecimal digits.
+func SHA256(name string) (string, error) {
 	f, err := openRegular(name)
 	if err != nil {
 		return "", err

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,18 @@ const (
 	maxBits     = 4096     // of a number
 )
 
-// readFile reads a regular file of limited size that is UTF-8 text.
+var errNoText = errors.New("it is not UTF-8 text")
+
+// readText reads a regular file of limited size that is UTF-8 text.
+func readText(name string, limit int64) ([]byte, error) {
+	text, err := readFile(name, limit)
+	if err == nil && !utf8.Valid(text) {
+		err = errNoText
+	}
+	return text, err
+}
+
+// readFile reads a regular file of limited size.
 func readFile(name string, limit int64) ([]byte, error) {
 	f, err := openRegular(name)
 	if err != nil {
@@ -47,11 +59,7 @@ func readFile(name string, limit int64) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("it is too large: %s, and %s is the limit", size, megabytes(limit))
 	}
-	text = []byte(strings.TrimPrefix(string(text), "\uFEFF"))
-	if !utf8.Valid(text) {
-		return nil, errors.New("it is not UTF-8 text")
-	}
-	return text, nil
+	return bytes.TrimPrefix(text, []byte("\uFEFF")), nil
 }
 
 func openRegular(name string) (*os.File, error) {

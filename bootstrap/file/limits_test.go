@@ -116,14 +116,14 @@ func TestShown(t *testing.T) {
 func TestPaths(t *testing.T) {
 	t.Parallel()
 	dir := write(t, map[string]string{
-		"notes.txt": "", "empty/notes.txt": "", "utf.hcl": "\xff\xfe", "nul.yaml": "a: \x00",
+		"notes.txt": "", "empty/notes.txt": "", "utf.hcl": "# é\na = \xff\xfe", "nul.yaml": "a: \x00",
 		"odd.json": "{\n \"\uE000\": 1}", "bom.hcl": "\uFEFFlocals {}\n",
 	})
 	for name, want := range map[string]string{
 		"missing.hcl": ": error: there is no such file or folder. A path after -f begins where the program is started.",
 		"notes.txt":   `: error: the file's syntax is not known. The name has to end in ".hcl", ".yaml", ".yml", ".json".`,
 		"empty":       `: error: the folder has no files to read. Files in it have to end in ".hcl", ".yaml", ".yml", ".json".`,
-		"utf.hcl":     `: error: it is not UTF-8 text. Save it as UTF-8; of a program, filesha256("…") gives the checksum.`,
+		"utf.hcl":     `:2:5: error: it is not UTF-8 text. Save it as UTF-8; of a program, filesha256("…") gives the checksum.`,
 		"nul.yaml":    ":1:4: error: the file contains a NUL character. Remove it.",
 		"odd.json":    ":2:3: error: the file contains a private-use character (U+E000 or U+E001). Remove it.",
 		"bom.hcl":     "",

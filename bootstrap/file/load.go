@@ -24,8 +24,10 @@ type loader struct {
 	// has every name that they may declare, as "secret okta".
 	broken, scanned map[string]bool
 	perhaps         map[string]bool
-	bodies          []*hclsyntax.Body
-	files           []string
+	// firstError is where in a file of HCL its first syntax error is, in bytes.
+	firstError map[string]int
+	bodies     []*hclsyntax.Body
+	files      []string
 
 	secrets map[string]*declaration
 	locals  map[string]*local
@@ -47,8 +49,10 @@ func newLoader(top []*schema.Block) *loader {
 		broken:  make(map[string]bool),
 		scanned: make(map[string]bool),
 		perhaps: make(map[string]bool),
-		secrets: make(map[string]*declaration),
-		locals:  make(map[string]*local),
+
+		firstError: make(map[string]int),
+		secrets:    make(map[string]*declaration),
+		locals:     make(map[string]*local),
 	}
 }
 
@@ -138,6 +142,11 @@ func (l *loader) read(name string) {
 
 // parse makes a body of a file's text. All three syntaxes end as HCL's tree.
 func (l *loader) parse(name string, src []byte) {
+	if at := firstNoText(src); at >= 0 {
+		l.broken[name] = true
+		l.errorf(positionAt(name, src, at), "", "%s", errNoText)
+		return
+	}
 	if what := odd(string(src)); what != "" {
 		l.broken[name] = true
 		l.errorf(positionAt(name, src, firstOdd(src)), "Remove it.", "the file contains %s", what)
@@ -161,13 +170,6 @@ func (l *loader) parse(name string, src []byte) {
 	}
 }
 
-// firstOdd is the offset of the first character that [odd] names.
-func firstOdd(src []byte) int {
-	return strings.IndexFunc(string(src), func(r rune) bool {
-		return r == 0 || r == schema.Open || r == schema.Close
-	})
-}
-
 func (l *loader) parseHCL(name string, src []byte) *hclsyntax.Body {
 	start := hcl.Pos{Line: 1, Column: 1}
 	tokens, _ := hclsyntax.LexConfig(src, name, start) // the parser says again what is wrong
@@ -179,6 +181,11 @@ func (l *loader) parseHCL(name string, src []byte) *hclsyntax.Body {
 	parsed, diags := hclsyntax.ParseConfig(src, name, start)
 	l.found(diags, src)
 	for _, d := range diags {
+		if d.Summary != redefinition && d.Subject != nil {
+			if first, known := l.firstError[name]; !known || d.Subject.Start.Byte < first {
+				l.firstError[name] = d.Subject.Start.Byte
+			}
+		}
 		if d.Summary != redefinition {
 			l.scan(name, tokens)
 		}
@@ -191,35 +198,6 @@ func (l *loader) parseHCL(name string, src []byte) *hclsyntax.Body {
 		return nil
 	}
 	return body
-}
-
-// scan goes over the tokens of a file with syntax errors for what it may
-// declare: secret "name", and name = … in locals.
-func (l *loader) scan(name string, tokens hclsyntax.Tokens) {
-	if l.broken[name] {
-		return
-	}
-	l.broken[name], l.scanned[name] = true, true
-	for i, t := range tokens {
-		if t.Type != hclsyntax.TokenIdent || i+2 >= len(tokens) {
-			continue
-		}
-		next := tokens[i+1]
-		if next.Type == hclsyntax.TokenEqual {
-			l.perhaps["local "+string(t.Bytes)] = true
-		}
-		if next.Type == hclsyntax.TokenOQuote {
-			next = tokens[i+2]
-		}
-		if string(t.Bytes) == secretBlock.Name {
-			l.perhaps["secret "+string(next.Bytes)] = true
-		}
-	}
-}
-
-// unread are the files of which not everything is known, not even its names.
-func (l *loader) unread() []string {
-	return slices.DeleteFunc(sortedNames(l.broken), func(name string) bool { return l.scanned[name] })
 }
 
 // load reads files and makes a document of them.

@@ -61,7 +61,7 @@ func (l *loader) blocks(parent *Node, blocks []*hclsyntax.Block) {
 			n.Block = block
 			before := len(l.diags)
 			l.fill(n, b.Body)
-			n.Wrong = l.diags[before:].HasErrors()
+			n.Wrong = n.Wrong || l.diags[before:].HasErrors()
 		} else {
 			n.Wrong = true
 		}
@@ -174,20 +174,26 @@ func (l *loader) fill(n *Node, body *hclsyntax.Body) {
 		given[f.Name] = at
 		v, ok := l.value(n, f, attr)
 		switch {
-		case ok && v == nil:
+		case !ok:
+			n.Wrong = true // also where what is wrong stands elsewhere, and was said there
+		case v == nil:
 			delete(given, f.Name) // null is left out
-		case ok:
+		default:
 			n.Values[f.Name] = Value{V: v, At: at}
 		}
 	}
-	if !l.broken[n.At.File] {
-		for _, f := range n.Block.Fields {
-			if _, there := given[f.Name]; f.Required && !there {
-				l.errorf(n.At, f.Doc, "%sfield %q is missing", n.in(), f.Name)
-			}
+	for _, f := range n.Block.Fields {
+		_, there := given[f.Name]
+		switch {
+		case !f.Required || there:
+		case l.sound(n.At.File, body):
+			l.errorf(n.At, f.Doc, "%sfield %q is missing", n.in(), f.Name)
+		default: // it may stand where the parser did not get to
+			n.Wrong = true
 		}
 	}
 	l.blocks(n, body.Blocks)
+	n.Wrong = n.Wrong || slices.ContainsFunc(n.Nodes, func(inner *Node) bool { return inner.Wrong })
 }
 
 // field finds the description of an attribute.
