@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/file"
@@ -88,8 +89,19 @@ func prepareAIKeysAccount(o *Object, n *file.Node) file.Diagnostics {
 	if o.has("rotation_period") && o.has("rotation_schedule") {
 		found = append(found, mistake(o.Values["rotation_period"].At, o.Name()+": rotation_period does not go with rotation_schedule", "Keep one of them.")...)
 	}
+	if name := o.Text("provider"); !slices.Contains(knownProviders, name) && len(schema.References(name)) == 0 {
+		detail := "These do: " + quotedList(knownProviders) + ". Another build of it may have it."
+		if near := file.Nearest(name, knownProviders); near != "" {
+			detail = fmt.Sprintf("Did you mean %q? ", near) + detail
+		}
+		found = append(found, file.Diagnostic{Severity: file.Warning, At: o.Values["provider"].At, Summary: fmt.Sprintf("%s: the provider %q does not come with the engine", o.Name(), name), Detail: detail})
+	}
 	return found
 }
+
+// knownProviders come with the engine. Only a server can tell which ones the
+// plugin has that it runs.
+var knownProviders = []string{"anthropic", "azure-openai", "openai"}
 
 func trimmedURL(v any) any {
 	text, _ := v.(string)

@@ -21,7 +21,7 @@
 // schema knows them, and hooks where Vault's API has a shape of its own. Most
 // of what is known about Vault's behaviour stands in those descriptions.
 //
-//	desired.go    file → objects
+//	desired.go    file → objects; literal.go, dangling.go: what is wrong with them
 //	session.go    one run against one server: reading, references, writing
 //	compare.go    one object: the file against the server
 //	plan.go       all of them; secrets; what is withheld
@@ -32,6 +32,7 @@
 //	access.go     which rights it takes
 //	verify.go     proofs by use; check.go and beside it: those that the file asks for
 //	destroy.go    everything in the opposite order, and what stays
+//	reference.go  what may stand in a file, for people
 //
 // # What must hold
 //

@@ -268,6 +268,15 @@ func TestEngineMistakes(t *testing.T) {
 	}
 	h.write("a.hcl", strings.Replace(account("admin_key = secret.k"), `"openai"`, `"opneai"`, 1))
 	h.run("plan", "-f", "a.hcl").exits(1).says(`the engine has no provider "opneai"`)
+	h.run("validate", "-f", "a.hcl").exits(0).says(`the provider "opneai" does not come with the engine`, `Did you mean "openai"?`)
+	providers, err := h.api.Logical().ListWithContext(t.Context(), "ai-keys/providers")
+	if err != nil || providers == nil {
+		t.Fatalf("%v: the providers are %v", err, providers)
+	}
+	for _, name := range providers.Data["keys"].([]any) {
+		h.write("b.hcl", in(fmt.Sprintf("account \"a\" {\n provider = %q\n}", name)))
+		h.run("validate", "-f", "b.hcl").exits(0).silent("does not come with the engine")
+	}
 
 	// The provider is away: an account can be disabled all the same.
 	h.write("a.hcl", account("admin_key = secret.k"))

@@ -1,14 +1,13 @@
 package bootstrap_test
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -303,17 +302,15 @@ func (h *harness) diesAt(n int, forwarded bool, args ...string) bool {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	ctx, kill := context.WithCancel(h.t.Context())
-	defer kill()
-	plain := h.command(args...)
-	cmd := exec.CommandContext(ctx, plain.Path, args...) // ends by SIGKILL
-	cmd.Dir = plain.Dir
 	pass := httputil.NewSingleHostReverseProxy(target)
 	var (
 		mu     sync.Mutex
 		writes int
+		victim *running
+		begun  = make(chan struct{})
 	)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-begun
 		mu.Lock()
 		defer mu.Unlock()
 		if r.Method != http.MethodGet {
@@ -327,12 +324,16 @@ func (h *harness) diesAt(n int, forwarded bool, args ...string) bool {
 			pass.ServeHTTP(httptest.NewRecorder(), r)
 		}
 		writes = n + 1
-		kill()
+		// Here and now: or the program might end well without an answer.
+		if err := victim.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			h.t.Error(err)
+		}
 		panic(http.ErrAbortHandler)
 	}))
 	defer proxy.Close()
-	cmd.Env = append(plain.Env, "VAULT_ADDR="+proxy.URL)
-	r := h.finish(cmd)
+	victim = h.at(proxy.URL).begin(args...)
+	close(begun)
+	r := victim.end()
 	mu.Lock()
 	defer mu.Unlock()
 	if writes <= n && r.code != 0 {
