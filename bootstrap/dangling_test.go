@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,7 +92,7 @@ func TestDangling(t *testing.T) {
 	}
 	// Mistakes elsewhere do not hide it, unless it may stand where nobody can read.
 	const wrong = `error: unknown block "quoto". Did you mean "quota"?`
-	if diff := cmp.Diff(append(want[:len(want):len(want)], wrong), warned(referring+"quoto \"q\" {}\n")); diff != "" {
+	if diff := cmp.Diff(append(slices.Clip(want), wrong), warned(referring+"quoto \"q\" {}\n")); diff != "" {
 		t.Errorf("with a mistake (-want +got):\n%s", diff)
 	}
 	if found := warned(referring + "quota \"q\" { rate = 1 path = \"x\" }\n"); len(found) != 1 {

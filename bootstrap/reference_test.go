@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,7 @@ func TestReference(t *testing.T) {
 		}
 		fields := k.Block.Fields
 		for _, name := range k.Block.VariantNames() {
-			fields = append(fields[:len(fields):len(fields)], k.Block.Variants[name].Fields...)
+			fields = append(slices.Clip(fields), k.Block.Variants[name].Fields...)
 		}
 		for _, f := range fields {
 			if f.Doc == "" || !strings.Contains(text, " "+f.Name+"  (") && !strings.Contains(f.Doc, "label says") {
