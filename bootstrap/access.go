@@ -199,6 +199,9 @@ func (s *Session) Preflight(ctx context.Context, p *Plan) error {
 			return fmt.Errorf("%s: nothing was written: %s", c.Object.Name(), c.Refused)
 		}
 	}
+	if err := s.needParents(ctx, p); err != nil {
+		return err
+	}
 	if err := s.needReferences(ctx, p); err != nil {
 		return err
 	}
@@ -288,7 +291,7 @@ func (s *Session) needReferences(ctx context.Context, p *Plan) error {
 			}
 			for _, r := range unknown {
 				if r.Of != schema.RefSecret && !slices.ContainsFunc(makers(r), func(name string) bool { return made[name] }) {
-					lines = append(lines, fmt.Sprintf("  %s: %s: %s: there is no %s on the server, and none in the plan", v.At, c.Object.Name(), field, r))
+					lines = append(lines, fmt.Sprintf("  %s: %s: %s: there is no %s %q on the server, and none in the plan", v.At, c.Object.Name(), field, referenceWords[r.Of], r.Name))
 				}
 			}
 		}

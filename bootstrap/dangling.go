@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -45,10 +46,13 @@ func (b *builder) dangling(at file.Position, r schema.Reference) {
 			others = append(others, o.Key())
 		}
 	}
-	what := map[schema.RefKind]string{
-		schema.RefAccessor: "auth method", schema.RefMFAMethod: mfaKind.Name, schema.RefGroup: groupKind.Name,
-	}[r.Of]
-	b.missing(at, what, r.Name, others, "It has to be on the server already, or nothing will be applied.")
+	b.missing(at, referenceWords[r.Of], r.Name, others, "It has to be on the server already, or nothing will be applied.")
+}
+
+// referenceWords are what people call that which is referred to.
+var referenceWords = map[schema.RefKind]string{
+	schema.RefAccessor: "auth method", schema.RefMFAMethod: mfaKind.Name, schema.RefGroup: groupKind.Name,
+	schema.RefEntity: "identity entity", schema.RefRoleID: "AppRole", schema.RefSecret: "secret",
 }
 
 // namesNothing warns of the names in a field that no object of the file has.
@@ -87,4 +91,37 @@ func (b *builder) missing(at file.Position, what, name string, others []string, 
 		Severity: file.Warning, At: at,
 		Summary: fmt.Sprintf("%s %q is not in this file", what, name), Detail: detail,
 	})
+}
+
+// needParents refuses a plan for what is in something that is neither on the
+// server nor made by the plan: --target may have left it out.
+func (s *Session) needParents(ctx context.Context, p *Plan) error {
+	if len(s.Options.Targets) == 0 {
+		return nil // a whole plan makes it
+	}
+	made := make(map[*Object]bool)
+	for _, c := range p.Pending() {
+		made[c.Object] = c.Action != Delete
+	}
+	var lines []string
+	for _, c := range p.Pending() {
+		for up := c.Object.Parent; made[c.Object] && up != nil; up = up.Parent {
+			if made[up] {
+				continue
+			}
+			st, err := s.Read(ctx, up)
+			if err != nil {
+				return err
+			}
+			if !st.Exists {
+				lines = append(lines, fmt.Sprintf("  %s: %s is in %s, which is neither on the server nor in the plan: give --target %s as well",
+					c.Object.At, c.Object.Name(), up.Name(), strconv.Quote(up.Name())))
+				break
+			}
+		}
+	}
+	if len(lines) > 0 {
+		return fmt.Errorf("nothing was written, because what it would be in is not there:\n%s", strings.Join(lines, "\n"))
+	}
+	return nil
 }

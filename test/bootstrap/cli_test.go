@@ -279,6 +279,40 @@ func TestOnlyWhatIsAskedForIsDone(t *testing.T) {
 	h.run("plan", "-f", "vault.hcl", "--resend-secret", "okta").exits(1).says(`--resend-secret "okta": the file has no such secret`)
 }
 
+// A target may leave out what it would be in, and what it refers to: that is
+// said before anything is written.
+func TestATargetInWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.write("a.hcl", `
+auth "approle" "machines" {
+  role "ci" {
+    issue_secret_id "one" { to = "ci.wrapped" }
+  }
+}
+mfa "totp" "codes" { issuer = "Acme" }
+login_enforcement "all" {
+  mfa_methods  = ["codes"]
+  auth_methods = ["machines"]
+}
+`)
+	apply := func(targets ...string) result {
+		args := []string{"apply", "-f", "a.hcl", "--auto-approve"}
+		for _, target := range targets {
+			args = append(args, "--target", target)
+		}
+		return h.run(args...)
+	}
+	apply("auth/machines role ci").exits(1).says("nothing was written", "auth/machines role ci is in mount auth/machines", `--target "mount auth/machines" as well`)
+	apply("auth/machines role ci secret-id one").exits(1).says("is in auth/machines role ci, which is neither on the server nor in the plan")
+	apply("login enforcement all").exits(1).says("nothing was written", `there is no auth method "machines" on the server`, `there is no mfa method "codes"`)
+	if h.has("sys/mounts/ai-keys-bootstrap/record") != nil {
+		t.Error("something was written")
+	}
+	apply("mount auth/machines", "mfa method totp codes", "login enforcement all").exits(0)
+	h.plan("a.hcl")
+}
+
 func TestPruningTakesTheFileAndTheOperator(t *testing.T) {
 	t.Parallel()
 	h := start(t)
