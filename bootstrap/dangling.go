@@ -11,6 +11,44 @@ import (
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/bootstrap/schema"
 )
 
+// A Doubt is a warning of a name that no object of the file has. Only a server
+// can tell whether that is wrong.
+type Doubt struct {
+	file.Diagnostic
+	kind   *Kind
+	parent *Object
+	name   string
+}
+
+// doubtful are the warnings of doubts.
+func doubtful(doubts []Doubt) file.Diagnostics {
+	out := make(file.Diagnostics, len(doubts))
+	for i, d := range doubts {
+		out[i] = d.Diagnostic
+	}
+	return out.Sorted()
+}
+
+// Doubts are the warnings of names that nobody has asked a server about.
+func (d *Desired) Doubts() file.Diagnostics { return doubtful(d.doubts) }
+
+// Doubts are those of a file's doubts that are right: there is nothing of that
+// name on the server either, or it does not say so.
+func (s *Session) Doubts(ctx context.Context, d *Desired) file.Diagnostics {
+	type place struct {
+		kind   *Kind
+		parent *Object
+	}
+	found := make(map[place][]*Object)
+	return doubtful(slices.DeleteFunc(slices.Clone(d.doubts), func(doubt Doubt) bool {
+		at := place{doubt.kind, doubt.parent}
+		if _, listed := found[at]; !listed {
+			found[at], _ = s.list(ctx, doubt.kind, doubt.parent) // a token that may not look leaves the doubt
+		}
+		return slices.ContainsFunc(found[at], func(o *Object) bool { return o.Key() == doubt.name })
+	}))
+}
+
 // settle warns, when everything is known, of what refers to nothing in the
 // file. It may still be on the server.
 func (b *builder) settle() {
@@ -46,7 +84,7 @@ func (b *builder) dangling(at file.Position, r schema.Reference) {
 			others = append(others, o.Key())
 		}
 	}
-	b.missing(at, referenceWords[r.Of], r.Name, others, "It has to be on the server already, or nothing will be applied.")
+	b.diags = append(b.diags, missing(at, referenceWords[r.Of], r.Name, others, "It has to be on the server already, or nothing will be applied."))
 }
 
 // referenceWords are what people call that which is referred to.
@@ -77,20 +115,24 @@ func (b *builder) namesNothing(o *Object, f *schema.Field) {
 			name = strings.ToLower(name)
 		}
 		if !slices.Contains(others, name) && !of.isBuiltin(name) && name != "" {
-			b.missing(v.At, of.Name, name, others, detail)
+			doubt := Doubt{missing(v.At, of.Name, name, others, detail), of, o.mount(), name}
+			if of == policyKind {
+				doubt.parent = nil
+			}
+			b.doubts = append(b.doubts, doubt)
 		}
 	}
 }
 
 // missing warns of a name, and says which one was probably meant.
-func (b *builder) missing(at file.Position, what, name string, others []string, detail string) {
+func missing(at file.Position, what, name string, others []string, detail string) file.Diagnostic {
 	if near := file.Nearest(name, others); near != "" {
 		detail = "Did you mean " + strconv.Quote(near) + "? " + detail
 	}
-	b.diags = append(b.diags, file.Diagnostic{
+	return file.Diagnostic{
 		Severity: file.Warning, At: at,
 		Summary: fmt.Sprintf("%s %q is not in this file", what, name), Detail: detail,
-	})
+	}
 }
 
 // needParents refuses a plan for what is in something that is neither on the

@@ -71,7 +71,10 @@ func TestDangling(t *testing.T) {
 		`warning: auth method "ldap" is not in this file. It has to be`,
 	}
 	warned := func(text string) []string {
-		_, diags := Load([]string{written(t, "vault.hcl", text)})
+		d, diags := Load([]string{written(t, "vault.hcl", text)})
+		if d != nil {
+			diags = append(diags, d.Doubts()...).Sorted()
+		}
 		var out []string
 		for _, d := range diags {
 			line := d.Severity.String() + ": " + d.Summary

@@ -18,6 +18,7 @@ type Desired struct {
 	Ownership Ownership
 	Secrets   []file.Secret
 	Files     []string
+	doubts    []Doubt
 }
 
 // An Ownership says what may be deleted although no file names it any more.
@@ -55,14 +56,13 @@ func Load(paths []string) (*Desired, file.Diagnostics) {
 		slices.SortStableFunc(b.objects, func(x, y *Object) int { return int(x.Kind.Stage) - int(y.Kind.Stage) })
 		b.diags = append(b.diags, settleChecks(b.checks, b.objects)...)
 	}
-	b.diags = b.diags.Sorted()
 	if b.diags.HasErrors() {
-		return nil, b.diags
+		return nil, append(b.diags, doubtful(b.doubts)...).Sorted()
 	}
 	return &Desired{
 		Objects: b.objects, Checks: b.checks, Ownership: b.ownership,
-		Secrets: doc.Secrets, Files: doc.Files,
-	}, b.diags
+		Secrets: doc.Secrets, Files: doc.Files, doubts: b.doubts,
+	}, b.diags.Sorted()
 }
 
 // A builder makes objects of a document.
@@ -75,6 +75,7 @@ type builder struct {
 	derived []*Object
 	brought map[string]bool
 	diags   file.Diagnostics
+	doubts  []Doubt
 }
 
 // add makes the object of a node, and those of the nodes in it.

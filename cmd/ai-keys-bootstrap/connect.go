@@ -89,7 +89,11 @@ func (p *program) session(ctx context.Context, d *bootstrap.Desired, o bootstrap
 		Vault: func(ctx context.Context, path string) (map[string]any, error) { return readKV(ctx, client, path) },
 	}, p.redactor)
 	s := bootstrap.NewSession(client, store, p.redactor, o)
-	return s, p.found(s.Declare(d))
+	found := s.Declare(d)
+	if p.task != "destroy" {
+		found = append(found, s.Doubts(ctx, d)...)
+	}
+	return s, p.found(found)
 }
 
 // knownSecrets refuses --resend-secret with a name that the file does not have.

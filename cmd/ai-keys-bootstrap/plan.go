@@ -22,6 +22,9 @@ func (p *program) validate(context.Context, []string) error {
 		}
 		return outcome(exitError)
 	}
+	if err := p.found(d.Doubts()); err != nil {
+		return err
+	}
 	if p.flags.json {
 		return p.document(validateDocument{p.head(), true, len(d.Objects), p.foot()})
 	}

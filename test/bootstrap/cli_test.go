@@ -279,6 +279,28 @@ func TestOnlyWhatIsAskedForIsDone(t *testing.T) {
 	h.run("plan", "-f", "vault.hcl", "--resend-secret", "okta").exits(1).says(`--resend-secret "okta": the file has no such secret`)
 }
 
+// A name that no file has is a warning as long as no server says that it is
+// there.
+func TestNamesThatOnlyTheServerHas(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.write("a.hcl", `
+policy "reader" {
+  path "x" { capabilities = ["read"] }
+}
+auth "approle" "machines" {
+  role "ci" { token_policies = ["readr", "theirs", "default"] }
+}
+`)
+	readr, theirs := `warning: policy "readr" is not in this file`, `warning: policy "theirs" is not in this file`
+	h.run("validate", "-f", "a.hcl").exits(0).says("a.hcl:6:15: "+readr, `Did you mean "reader"?`, theirs)
+	h.run("plan", "-f", "a.hcl").exits(2).says(readr, theirs)
+	h.vault("sys/policies/acl/theirs", map[string]any{"policy": `path "y" { capabilities = ["read"] }`})
+	least := h.least("a.hcl")
+	least.run("apply", "-f", "a.hcl", "--auto-approve").exits(0).says(readr).silent(theirs)
+	least.run("destroy", "-f", "a.hcl", "--dry-run").exits(2).silent("warning")
+}
+
 // A target may leave out what it would be in, and what it refers to: that is
 // said before anything is written.
 func TestATargetInWhatIsNotThere(t *testing.T) {
