@@ -41,6 +41,11 @@ func ask(ctx context.Context, tty *os.File, text string) (string, error) {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	defer func() { _ = term.Restore(fd, before) }()
+	// Before the question: whoever answers at once, as a script does, is not shown either.
+	if err := silence(fd); err != nil {
+		return "", err
+	}
 	if _, err := fmt.Fprintf(tty, "%s: ", strings.Map(visible, text)); err != nil {
 		return "", fmt.Errorf("writing to the terminal: %w", err)
 	}
