@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -130,9 +131,7 @@ func (b *bench) mount(path string) {
 // is measured is keys.
 func (b *bench) role(more fields) fields {
 	f := fields{"account": "main", "project_id": b.fakes.OpenAI.ProjectID, "service_account_id": b.owner}
-	for name, v := range more {
-		f[name] = v
-	}
+	maps.Copy(f, more)
 	return f
 }
 

@@ -64,7 +64,7 @@ func (b *bench) metric(mount, line string) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
 		if text, ok := strings.CutPrefix(lines.Text(), line); ok {

@@ -63,7 +63,7 @@ func (t *table) print(to io.Writer, judged bool) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.what, r.ours, r.against, r.theirs, r.result, r.bar, verdict)
 	}
-	w.Flush() //nolint:errcheck // to a terminal
+	w.Flush()
 	if !judged {
 		fmt.Fprintln(to, "(too small to mean anything: make bench)")
 	}
