@@ -90,8 +90,8 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	}
 	err = save(ctx, req.Storage, configPath, &cfg)
 	b.config.Store(nil) // in either case: storage knows best
-	if err == nil && cfg.Encryption != old.Encryption {
-		b.queue.at(resealItem, time.Now())
+	if cfg.Encryption != old.Encryption {
+		b.queue.at(resealItem, time.Now()) // in either case: asked again, it would be no change
 	}
 	return nil, err
 }

@@ -46,10 +46,10 @@ func (b *Backend) rewrap(ctx context.Context, req *logical.Request, data *framew
 		return nil, err
 	}
 	if fresh {
+		defer func() { b.queue.at(resealItem, time.Now()) }() // a write that failed may have made the new one
 		if err := b.keyring.NewDataKey(ctx, req.Storage); err != nil {
 			return nil, err
 		}
-		b.queue.at(resealItem, time.Now())
 	}
 	return &logical.Response{Data: map[string]any{"rewrapped": n}}, nil
 }

@@ -11,8 +11,9 @@ import (
 
 var errStorage = errors.New("storage is away")
 
-// shakyStorage is storage in memory whose n-th write fails, before or after it
-// took effect, as a full disk, a lost answer or a crash would make it.
+// shakyStorage is storage in memory whose n-th write or n-th read fails, a write
+// before or after it took effect, as a full disk, a lost answer or a crash would
+// make it. A list of names counts as a read, a deletion as a write.
 type shakyStorage struct {
 	logical.InmemStorage
 
@@ -23,8 +24,9 @@ type shakyStorage struct {
 	mu     sync.Mutex
 	onPut  func(path string)   // called before each write
 	onList func(prefix string) // called before each list of names
-	writes int
-	bad    int // which write fails; 0: none
+	acts   int                 // since plan: writes, or reads
+	bad    int                 // which of them fails; 0: none
+	onRead bool
 	after  bool
 	// down keeps failing after the first failure, as a crashed process does.
 	down    bool
@@ -63,26 +65,38 @@ func (s *shakyStorage) copy() *shakyStorage {
 	return fresh
 }
 
+// plan has a write fail; 0: none.
 func (s *shakyStorage) plan(bad int, after bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writes, s.bad, s.after, s.failing = 0, bad, after, false
+	s.acts, s.bad, s.onRead, s.after, s.failing = 0, bad, false, after, false
+}
+
+// planRead has a read fail.
+func (s *shakyStorage) planRead(bad int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acts, s.bad, s.onRead, s.after, s.failing = 0, bad, true, false, false
 }
 
 // reached reports whether the planned failure has happened.
 func (s *shakyStorage) reached() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bad > 0 && s.writes >= s.bad
+	return s.bad > 0 && s.acts >= s.bad
 }
 
-func (s *shakyStorage) act(do func() error) error {
+// act does a write or a read, unless it is to fail.
+func (s *shakyStorage) act(reads bool, do func() error) error {
 	if s.dead.Load() {
 		return errStorage
 	}
 	s.mu.Lock()
-	s.writes++
-	hit := s.bad > 0 && s.writes == s.bad
+	hit := false
+	if reads == s.onRead {
+		s.acts++
+		hit = s.bad > 0 && s.acts == s.bad
+	}
 	if hit && s.down {
 		s.failing = true
 	}
@@ -101,12 +115,16 @@ func (s *shakyStorage) act(do func() error) error {
 	return nil
 }
 
-func (s *shakyStorage) Get(ctx context.Context, path string) (*logical.StorageEntry, error) {
+func (s *shakyStorage) Get(ctx context.Context, path string) (entry *logical.StorageEntry, err error) {
 	s.reads.Add(1)
 	if s.onGet != nil {
 		s.onGet(path)
 	}
-	return s.InmemStorage.Get(ctx, path)
+	err = s.act(true, func() error {
+		entry, err = s.InmemStorage.Get(ctx, path)
+		return err
+	})
+	return entry, err
 }
 
 // beforePut has f called before each write; nil: nothing.
@@ -123,14 +141,18 @@ func (s *shakyStorage) beforeList(f func(prefix string)) {
 	s.onList = f
 }
 
-func (s *shakyStorage) List(ctx context.Context, prefix string) ([]string, error) {
+func (s *shakyStorage) List(ctx context.Context, prefix string) (names []string, err error) {
 	s.mu.Lock()
 	before := s.onList
 	s.mu.Unlock()
 	if before != nil {
 		before(prefix)
 	}
-	return s.InmemStorage.List(ctx, prefix)
+	err = s.act(true, func() error {
+		names, err = s.InmemStorage.List(ctx, prefix)
+		return err
+	})
+	return names, err
 }
 
 func (s *shakyStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
@@ -140,9 +162,9 @@ func (s *shakyStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
 	if before != nil {
 		before(e.Key)
 	}
-	return s.act(func() error { return s.InmemStorage.Put(ctx, e) })
+	return s.act(false, func() error { return s.InmemStorage.Put(ctx, e) })
 }
 
 func (s *shakyStorage) Delete(ctx context.Context, path string) error {
-	return s.act(func() error { return s.InmemStorage.Delete(ctx, path) })
+	return s.act(false, func() error { return s.InmemStorage.Delete(ctx, path) })
 }

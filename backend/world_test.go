@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ import (
 type world struct {
 	t       testing.TB
 	cloud   *providertest.Cloud
+	transit *fakeTransit
 	storage *shakyStorage
 	b       *Backend
 	log     *logBuffer
@@ -50,7 +52,7 @@ func inWorld(t *testing.T, f func(*world)) {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{t: tb, cloud: providertest.New(providertest.Options{}), storage: &shakyStorage{}, log: &logBuffer{}}
+	w := &world{t: tb, cloud: providertest.New(providertest.Options{}), transit: newFakeTransit(), storage: &shakyStorage{}, log: &logBuffer{}}
 	w.start()
 	tb.Cleanup(func() {
 		w.stop()
@@ -79,6 +81,7 @@ func (w *world) start() {
 	}
 	w.b = newBackend(conf)
 	w.b.clients.transport = w.cloud.Transport()
+	w.b.keyring.Via(providertest.Transport(map[string]http.Handler{transitHost: w.transit}))
 	ctx, cancel := context.WithCancel(w.t.Context())
 	if err := w.b.Setup(ctx, conf); err != nil {
 		w.t.Fatal(err)

@@ -117,11 +117,18 @@ func (e *storedKey) key(plain []byte) (*[keyBytes]byte, error) {
 	return key, nil
 }
 
+// longestWrite bounds one write to storage.
+const longestWrite = 30 * time.Second
+
 func (e *storedKey) save(ctx context.Context, s logical.Storage) error {
 	entry, err := logical.StorageEntryJSON(e.path(), e)
 	if err != nil {
 		return fmt.Errorf("encoding data key %s: %w", e.ID, err)
 	}
+	// Its answer is waited for: a write that is cut off could land later, over what
+	// another change of the wrappings has stored meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestWrite)
+	defer cancel()
 	if err := s.Put(ctx, entry); err != nil {
 		return fmt.Errorf("storing data key %s: %w", e.ID, err)
 	}

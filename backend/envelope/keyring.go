@@ -44,6 +44,10 @@ func NewKeyring(mountUUID string, log hclog.Logger) *Keyring {
 	return k
 }
 
+// Via has calls to transit made through another transport, in tests. It comes
+// before [Keyring.Configure].
+func (k *Keyring) Via(t http.RoundTripper) { k.transport = t }
+
 // Configure says how new values are sealed and how transit is reached; nil
 // settings mean that there are none. It makes no call. The same settings again
 // change nothing; other ones drop the data keys in memory and the login.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 )
@@ -73,7 +74,11 @@ func (k *Keyring) create(ctx context.Context, s logical.Storage, st *state) (*st
 	if st.closed {
 		return nil, errClosed
 	}
-	e := newStoredKey(st.mode, k.now())
+	made, err := afterAll(ctx, s, k.now())
+	if err != nil {
+		return nil, err
+	}
+	e := newStoredKey(st.mode, made)
 	if st.mode == ModeBarrier {
 		key := newKey()
 		defer clear(key[:])
@@ -98,6 +103,19 @@ func (k *Keyring) create(ctx context.Context, s logical.Storage, st *state) (*st
 	}
 	clear(again[:])
 	return e, e.save(ctx, s)
+}
+
+// afterAll is now, or just after the newest data key: which of them seals goes by
+// their times, and the clock of the node that made the last one may be ahead.
+func afterAll(ctx context.Context, s logical.Storage, now time.Time) (time.Time, error) {
+	entries, err := loadKeys(ctx, s)
+	if err != nil || len(entries) == 0 {
+		return now, err
+	}
+	if last := entries[len(entries)-1].Created; !now.After(last) {
+		return last.Add(time.Nanosecond), nil
+	}
+	return now, nil
 }
 
 // NewDataKey makes a data key that seals from now on. Older ones stay for opening.

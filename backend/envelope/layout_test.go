@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/vault/sdk/logical"
 )
 
 func TestReadersDoNotNoticeARewrap(t *testing.T) {
@@ -127,6 +129,51 @@ func TestDataKeysOfOneMomentHaveAnOrder(t *testing.T) {
 	if all := w.store.keys(t); all[0].ID != "a" || all[1].ID != "b" {
 		t.Errorf("order: %s, %s", all[0].ID, all[1].ID)
 	}
+}
+
+func TestANewDataKeySealsWhateverTheClockSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.seal(t, "key/a")
+	behind := w.restart() // another node takes over
+	behind.now = func() time.Time { return time.Now().Add(-time.Hour) }
+	if err := behind.NewDataKey(t.Context(), w.store); err != nil {
+		t.Fatal(err)
+	}
+	id, err := w.restart().Current(t.Context(), w.store)
+	if err != nil || id == b.DataKey() {
+		t.Errorf("after a restart, the former data key %s seals again (%v)", id, err)
+	}
+	if err := w.restart().Forget(t.Context(), w.store, b.DataKey()); err != nil {
+		t.Errorf("the former data key cannot be forgotten: %v", err)
+	}
+}
+
+// hungUp is storage whose caller hangs up when it begins to write.
+type hungUp struct {
+	*crashStorage
+	now context.CancelFunc
+}
+
+func (s hungUp) Put(ctx context.Context, e *logical.StorageEntry) error {
+	s.now()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.crashStorage.Put(ctx, e)
+}
+
+func TestAWriteIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.seal(t, "key/a")
+	w.vault.rotate("transit/ai-keys")
+	ctx, cancel := context.WithCancel(t.Context())
+	if n, err := w.Rewrap(ctx, hungUp{w.store, cancel}); n != 1 || err != nil {
+		t.Errorf("Rewrap = %d, %v; want the write brought to its end", n, err)
+	}
+	w.vault.set(func(f *fakeVault) { f.keys["transit/ai-keys"].minVersion = 2 })
+	w.opens(t, w.restart(), "key/a", b)
 }
 
 func TestDamagedWrappingsAreTold(t *testing.T) {
