@@ -12,7 +12,9 @@
 //	first_key.go  how a static role comes by its first key
 //	role_keys.go  what writing or deleting a role does to its keys
 //	ledger.go     every key asked for outside a rotation, from intent to withdrawal
-//	withdraw.go   asking under a ledger line, settling unknown outcomes, withdrawing
+//	withdraw.go   asking under a ledger line, settling unknown outcomes, withdrawing;
+//	              erase.go is what that means at a provider
+//	slots.go      keys that have a place instead of a name: two fixed slots
 //	scheduler.go  what is due and when; queue.go runs it, and shares the workers
 //	              between accounts
 //	start.go      what a start does; agenda.go stores what the next one begins with
@@ -86,7 +88,8 @@
 // Each arrow is one write of key/<role>, made before anything relies on it. The
 // new key is verified before it is stored, and stored before the old one is
 // touched. A crash in minting is answered by looking for the attempt's tag, never
-// by asking again; what cannot be found yet goes to the ledger, which looks on.
+// by asking again; as there may be more of it later, it goes to the ledger, which
+// looks on. A slot gets no new key while an unanswered call may still regenerate it.
 // The first key of a role is minted under a ledger line instead, so that a role
 // that could not be made leaves nothing behind but that line.
 //

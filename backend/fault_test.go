@@ -52,14 +52,19 @@ type faultKind struct {
 	after bool // the action took effect
 	crash bool // the process dies there
 	again bool // and Vault sends the requests again, with the same ids
+	// late is when a call that changes something takes effect after all: its caller
+	// heard nothing.
+	late []time.Duration
+	lag  bool // lists are behind meanwhile
 }
 
 type faultSort int
 
 const (
-	onWrite faultSort = iota // a put or a deletion in storage
-	onRead                   // a get or a list
-	onCall                   // a call to a provider or to transit
+	onWrite  faultSort = iota // a put or a deletion in storage
+	onRead                    // a get or a list
+	onCall                    // a call to a provider or to transit
+	onChange                  // a call to a provider that changes something
 )
 
 var faultKinds = []faultKind{
@@ -75,6 +80,11 @@ var faultKinds = []faultKind{
 	{name: "crash before call", on: onCall, crash: true},
 	{name: "crash after call", on: onCall, after: true, crash: true},
 	{name: "crash after call, sent again", on: onCall, after: true, crash: true, again: true},
+	{name: "call done late", on: onChange, late: []time.Duration{45 * time.Second}},
+	{name: "call done late, lists behind", on: onChange, late: []time.Duration{45 * time.Second}, lag: true},
+	{name: "call done twice", on: onChange, late: []time.Duration{0, 40 * time.Second}},
+	{name: "crash, call done late", on: onChange, late: []time.Duration{45 * time.Second}, crash: true},
+	{name: "lists behind", on: onChange, late: []time.Duration{0}, lag: true},
 }
 
 // A story is one operation and what comes before it.
@@ -102,9 +112,13 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 	if s.prepare != nil {
 		s.prepare(w)
 	}
+	if f.lag {
+		w.pass(time.Minute) // what was there before is on every list
+	}
 	w.sample()
 
 	first := w.request
+	w.doubled = max(0, len(f.late)-1)
 	err, reached := w.strike(s.act, f, n)
 	if !reached && err != nil {
 		t.Fatalf("without a fault: %v", err)
@@ -154,16 +168,26 @@ func (w *world) strike(act func(*world) error, f faultKind, n int) (err error, r
 		} else {
 			w.hook(hook, nil)
 		}
+	case onChange:
+		dies := func() bool { return false }
+		if f.crash {
+			dies = w.storage.die
+		}
+		w.net.plan(n, dies, f.late...)
+		if f.lag {
+			w.net.behind(30*time.Second, 3*time.Minute)
+		}
 	case onRead:
-		w.storage.down = f.crash
+		w.storage.stays(f.crash)
 		w.storage.planRead(n)
 	case onWrite:
-		w.storage.down = f.crash
+		w.storage.stays(f.crash)
 		w.storage.plan(n, f.after)
 	}
 	err = act(w)
-	reached = calls.Load() >= int64(n) || w.storage.reached()
+	reached = calls.Load() >= int64(n) || w.storage.reached() || w.net.reached()
 	w.hook(w.guard, nil)
+	w.net.plan(0, nil)
 	w.storage.plan(0, false)
 	w.storage.spare()
 	return err, reached
@@ -274,7 +298,7 @@ func (w *world) atRest() {
 		}
 	}
 	c := w.cloud.Counts()
-	if c.DuplicateNames+c.ReusedNames > 0 {
+	if c.DuplicateNames+c.ReusedNames > w.doubled {
 		w.t.Errorf("rule 4: a create call was repeated: %+v", c)
 	}
 	if c.RedirectsFollowed+c.SecretsInURLs > 0 {

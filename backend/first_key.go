@@ -84,7 +84,7 @@ func (h *holder) takeOver(ctx context.Context) (*keyEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if pending {
+	if pending > 0 {
 		return nil, problemf(statusConflict, "%s of this resource is still being withdrawn: try again when keys/%s no longer lists it", k.ID, h.role.Account)
 	}
 	tag, err := h.b.newTag(ctx, h.storage, h.role, h.def, "")
@@ -100,25 +100,6 @@ func (h *holder) takeOver(ctx context.Context) (*keyEntry, error) {
 	}
 	v.Version, v.Brought = 1, true
 	return h.born(v), nil
-}
-
-// pendingSlot reports whether the ledger still has to withdraw a slot of the
-// role's resource, on behalf of whichever role and account.
-func (h *holder) pendingSlot(ctx context.Context, slot provider.KeyID) (bool, error) {
-	if err := h.b.ledger.wait(ctx); err != nil {
-		return false, err
-	}
-	mine := resourceOf(h.def, h.account, h.role.Scope)
-	for _, l := range h.b.ledger.filter(func(l *line) bool { return l.ID == string(slot) }) {
-		a, err := h.b.accounts.get(ctx, h.storage, l.Account)
-		if err != nil {
-			return false, err
-		}
-		if a != nil && a.Provider == h.def.Name && resourceOf(h.def, a, l.Scope) == mine {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 func (h *holder) born(v *keyVersion) *keyEntry {

@@ -36,6 +36,13 @@ type line struct {
 	// Deadline is when a live line is withdrawn even though no lease asked for
 	// it: its lease is over by then, or was never stored.
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Swept says that what bore the tag is withdrawn; the line only waits for more
+	// of it to turn up. Erased says the same of a slot: see Quiet.
+	Swept  bool `json:"swept,omitempty"`
+	Erased bool `json:"erased,omitempty"`
+	// Quiet is until when a call about this slot that was not answered may still
+	// take effect: so long the line stays, and the slot gets no new key.
+	Quiet time.Time `json:"quiet,omitzero"`
 	// Request is the id of the request that asked: Vault sends a request again
 	// when the plugin died under it.
 	Request string `json:"request,omitempty"`
@@ -190,10 +197,22 @@ func (g *ledger) wait(ctx context.Context) error {
 	}
 }
 
-func (g *ledger) index(l *line) {
-	if g.lines[l.Tag] == nil && l.Kind == lineKey {
-		g.held[l.Role]++
+// holds reports whether a line counts for its role's max_active.
+func (l *line) holds() bool { return l != nil && l.Kind == lineKey && !l.Swept }
+
+// hold counts a line in (1) or out (-1). The caller holds mu.
+func (g *ledger) hold(l *line, by int) {
+	if !l.holds() {
+		return
 	}
+	if g.held[l.Role] += by; g.held[l.Role] == 0 {
+		delete(g.held, l.Role)
+	}
+}
+
+func (g *ledger) index(l *line) {
+	g.hold(g.lines[l.Tag], -1)
+	g.hold(l, 1)
 	g.lines[l.Tag] = l
 	if l.Request != "" {
 		g.requests[l.Request] = l.Tag
@@ -231,11 +250,7 @@ func (g *ledger) drop(ctx context.Context, s logical.Storage, l *line) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.lines[l.Tag] != nil && l.Kind == lineKey {
-		if g.held[l.Role]--; g.held[l.Role] == 0 {
-			delete(g.held, l.Role)
-		}
-	}
+	g.hold(g.lines[l.Tag], -1)
 	delete(g.lines, l.Tag)
 	if g.requests[l.Request] == l.Tag {
 		delete(g.requests, l.Request)

@@ -330,7 +330,9 @@ func TestLeftoverSlots(t *testing.T) {
 		w.must(logical.DeleteOperation, "roles/gpt", nil) // Key2 is left to the ledger
 		w.cloud.ClearFaults()
 		w.write("roles/gpt2", map[string]any{"account": "az2", "resource_group": providertest.AzureGroup, "resource_name": providertest.AzureResourceName})
-		w.write("rotate-role/gpt2", nil) // takes Key2
+		w.refused(statusUnavailable, logical.UpdateOperation, "rotate-role/gpt2", nil) // would take Key2
+		w.pass(time.Hour)
+		w.write("rotate-role/gpt2", nil)
 		w.pass(time.Hour)
 		now := w.read("creds/gpt2")["api_key"]
 		if w.works(old) || !w.works(now) {

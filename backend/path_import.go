@@ -172,7 +172,7 @@ func (h *holder) identify(ctx context.Context, scope provider.Scope, secret prov
 func (h *holder) belongsHere(ctx context.Context, id provider.KeyID) error {
 	if h.def.Life() == provider.LifeTwoSlot { // slots have the same names everywhere, and a resource has one role
 		pending, err := h.pendingSlot(ctx, id)
-		if pending {
+		if pending > 0 {
 			err = problemf(statusConflict, "%s of this resource is still being withdrawn: try again when keys/%s no longer lists it", id, h.role.Account)
 		}
 		return err

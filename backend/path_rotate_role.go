@@ -35,7 +35,9 @@ of its two keys is given up to be withdrawn at once.
 
 503: the provider could not be reached, throttles, or did not say what it did.
 Nothing is lost. In the last case the engine looks for what may have been made,
-withdraws it, and rotates then; status/<role> shows it.
+withdraws it, and rotates then; status/<role> shows it. Where keys are two fixed
+slots, that waits until the call can no longer take effect: provider_timeout and
+settle_after of config.
 `,
 	}}
 }

@@ -227,7 +227,7 @@ func TestReconcileTwins(t *testing.T) {
 		static := map[string]any{"account": "oa", "type": "static", "project_id": providertest.MainProject}
 		w.write("roles/both", static)
 		w.pass(3 * time.Minute)
-		twin := &world{t: w.t, cloud: w.cloud, storage: w.storage.copy(), log: w.log, request: 1000}
+		twin := &world{t: w.t, cloud: w.cloud, net: w.net, transit: w.transit, storage: w.storage.copy(), log: w.log, request: 1000}
 		twin.start()
 		defer twin.stop()
 		early := []map[string]any{}

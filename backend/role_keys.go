@@ -156,7 +156,7 @@ func (b *Backend) endStatic(ctx context.Context, s logical.Storage, role *roleEn
 			continue
 		}
 		l := leftover(role, v).with(stateLive)
-		l.Deadline = at
+		l.Deadline, l.Quiet = at, e.Quiet
 		if v == e.Previous {
 			l.Deadline = earlier(at, e.Until)
 		}

@@ -177,8 +177,11 @@ func (h *rootHolder) settle(ctx context.Context, a attempt) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return sweepRoots(ctx, x, a.Tag)
+	_, err = sweepRoots(ctx, x, a.Tag)
+	return time.Since(a.Asked) > h.config.unheard(), err
 }
+
+func (h *rootHolder) lasting() time.Duration { return 0 }
 
 // sweepRoots withdraws every admin credential named tag. found false means that
 // there was none.
@@ -218,7 +221,7 @@ func (h *rootHolder) retire(ctx context.Context, v *keyVersion) error {
 	return x.roots().Revoke(ctx, v.ID)
 }
 
-func (h *rootHolder) shed(ctx context.Context, v *keyVersion) error {
+func (h *rootHolder) shed(ctx context.Context, v *keyVersion, _ time.Time) error {
 	if v.ID == "" {
 		return fmt.Errorf("withdrawing an admin credential whose id is not known: %w", provider.ErrUnsupported)
 	}

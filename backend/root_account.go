@@ -25,7 +25,7 @@ func (h *rootHolder) relieve(ctx context.Context) error {
 		}
 	}
 	if e.Previous != nil {
-		if err := h.shed(ctx, e.Previous); err != nil && !errors.Is(err, provider.ErrUnsupported) {
+		if err := h.shed(ctx, e.Previous, time.Time{}); err != nil && !errors.Is(err, provider.ErrUnsupported) {
 			return err
 		}
 	}

@@ -44,15 +44,18 @@ type issuer interface {
 	// verify returns nil once the key works; it is patient with new keys.
 	verify(ctx context.Context, v *keyVersion, secret provider.Secret) error
 	// settle finds what an attempt whose outcome is unknown has left at the
-	// provider and withdraws it. sure is false if nothing was found but may
-	// still appear.
+	// provider and withdraws it. sure is false if there may still be more.
 	settle(ctx context.Context, a attempt) (sure bool, err error)
+	// lasting is how long a call that was not answered may still end a key that
+	// comes after it; 0 where each key has a name of its own.
+	lasting() time.Duration
 	// watch leaves an attempt to the ledger, which goes on looking for it.
 	watch(ctx context.Context, a attempt) error
 	// retire withdraws a key now; one that is gone is success.
 	retire(ctx context.Context, v *keyVersion) error
-	// shed leaves a key to the ledger, to be withdrawn as soon as possible.
-	shed(ctx context.Context, v *keyVersion) error
+	// shed leaves a key to the ledger, to be withdrawn as soon as possible. quiet is
+	// until when an earlier call about its slot may still take effect.
+	shed(ctx context.Context, v *keyVersion, quiet time.Time) error
 }
 
 // A rotation moves one static role's entry. It knows no Vault types. The
@@ -81,10 +84,18 @@ func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grac
 			return err
 		}
 	}
-	if err := r.clearPrevious(ctx, e); err != nil {
-		return r.failed(ctx, e, err)
+	if wait := time.Until(e.Quiet); wait > 0 {
+		return r.failed(ctx, e, stillUnheard(wait))
+	}
+	if r.lasting() == 0 { // else the new key comes in the place of the elder one
+		if err := r.clearPrevious(ctx, e); err != nil {
+			return r.failed(ctx, e, err)
+		}
 	}
 	a, err := r.plan(ctx, e)
+	if _, early := errors.AsType[*unheard](err); early {
+		return r.failed(ctx, e, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -116,7 +127,7 @@ func (r *rotation) clearPrevious(ctx context.Context, e *keyEntry) error {
 	if e.Previous == nil {
 		return nil
 	}
-	switch err := r.shed(ctx, e.Previous); {
+	switch err := r.shed(ctx, e.Previous, e.Quiet); {
 	case errors.Is(err, provider.ErrUnsupported):
 		r.note = byHand(e.Previous)
 	case err != nil:
@@ -143,7 +154,7 @@ func (r *rotation) adopt(ctx context.Context, e *keyEntry, v *keyVersion, grace 
 	if e.Previous != nil && e.Previous.ID == v.ID && v.ID != "" {
 		e.Previous = nil // the same slot: withdrawing its old value would end the new one
 	}
-	e.LastRotation, e.Withdrawn = now, time.Time{}
+	e.LastRotation, e.Withdrawn, e.Quiet = now, time.Time{}, time.Time{}
 	e.Attempts, e.LastError, e.RetryAt = 0, r.note, time.Time{}
 	e.Phase, e.Until = phaseStable, time.Time{}
 	if e.Previous != nil {
@@ -162,7 +173,17 @@ func (r *rotation) adopt(ctx context.Context, e *keyEntry, v *keyVersion, grace 
 
 // endOverlap withdraws the previous key. Its successor is stored.
 func (r *rotation) endOverlap(ctx context.Context, e *keyEntry) error {
+	before := e.Quiet
+	if lasting := r.lasting(); lasting > 0 { // should nobody hear what became of it
+		e.Quiet = time.Now().UTC().Add(lasting)
+		if err := r.save(ctx, e); err != nil {
+			return err
+		}
+	}
 	err := r.retire(ctx, e.Previous)
+	if err == nil || nothingChanged(err) {
+		e.Quiet = before
+	}
 	switch {
 	case errors.Is(err, provider.ErrUnsupported):
 		r.note = byHand(e.Previous)
@@ -208,7 +229,7 @@ func (r *rotation) withdraw(ctx context.Context, e *keyEntry) (unreachable []str
 		if v == nil {
 			continue
 		}
-		switch err := r.shed(ctx, v); {
+		switch err := r.shed(ctx, v, e.Quiet); {
 		case errors.Is(err, provider.ErrUnsupported):
 			unreachable = append(unreachable, v.describe())
 		case err != nil:
@@ -220,7 +241,7 @@ func (r *rotation) withdraw(ctx context.Context, e *keyEntry) (unreachable []str
 			return unreachable, err
 		}
 	}
-	e.Current, e.Previous, e.Attempt, e.Until = nil, nil, nil, time.Time{}
+	e.Current, e.Previous, e.Attempt, e.Until, e.Quiet = nil, nil, nil, time.Time{}, time.Time{}
 	e.Attempts, e.LastError, e.RetryAt = 0, "", time.Time{}
 	return unreachable, r.save(ctx, e)
 }
@@ -302,6 +323,9 @@ func retryDelay(failures int, err error) time.Duration {
 	}
 	d += time.Duration((rand.Float64() - 0.5) / 2 * float64(d)) //nolint:gosec // spreads load; nothing secret depends on it
 	asked := provider.RetryAfter(err)
+	if u, ok := errors.AsType[*unheard](err); ok {
+		asked = u.left
+	}
 	asked += time.Duration(rand.Float64() / 4 * float64(asked)) //nolint:gosec // as above
 	return max(d, asked)
 }

@@ -65,6 +65,14 @@ func (s *shakyStorage) copy() *shakyStorage {
 	return fresh
 }
 
+// stays says whether storage goes on failing after the first failure, as for a
+// process that has died.
+func (s *shakyStorage) stays(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
 // plan has a write fail; 0: none.
 func (s *shakyStorage) plan(bad int, after bool) {
 	s.mu.Lock()

@@ -214,12 +214,17 @@ func (h *holder) retire(ctx context.Context, v *keyVersion) error {
 	return h.session.keys.Revoke(ctx, v.Scope, v.ID)
 }
 
-func (h *holder) shed(ctx context.Context, v *keyVersion) error {
+func (h *holder) shed(ctx context.Context, v *keyVersion, quiet time.Time) error {
 	if v.ID == "" {
 		return fmt.Errorf("withdrawing a key without key_id: %w", provider.ErrUnsupported)
 	}
-	return h.b.withdrawLater(ctx, h.storage, leftover(h.role, v))
+	l := leftover(h.role, v)
+	l.Quiet = quiet
+	return h.b.withdrawLater(ctx, h.storage, l)
 }
+
+// lasting is for lives whose keys each have a name of their own.
+func (h *holder) lasting() time.Duration { return 0 }
 
 // leftover is the ledger line of a key that leaves its role.
 func leftover(role *roleEntry, v *keyVersion) *line {
@@ -255,40 +260,11 @@ func (m minted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Sec
 	return v, k.Secret, err
 }
 
+// settle withdraws what is there by now. There may be more, until the time is over
+// in which a call may take effect.
 func (m minted) settle(ctx context.Context, a attempt) (bool, error) {
-	return m.b.sweep(ctx, m.session, m.role.place(m.def), a.Tag)
-}
-
-// slotted issues keys of providers with two fixed slots.
-type slotted struct{ *holder }
-
-// plan takes the slot that is not current: regenerating kills a slot's value
-// at once, so the current one is never touched.
-func (m slotted) plan(ctx context.Context, e *keyEntry) (attempt, error) {
-	tag, err := m.b.newTag(ctx, m.storage, m.role, m.def, "")
-	slot := m.def.Slots[0]
-	if e.Current != nil && e.Current.ID == slot {
-		slot = m.def.Slots[1]
-	}
-	return attempt{Tag: tag, Slot: slot, Asked: time.Now().UTC()}, err
-}
-
-func (m slotted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Secret, error) {
-	k, err := m.session.slots().Regenerate(ctx, m.role.place(m.def), a.Slot)
-	if err != nil {
-		return nil, provider.Secret{}, fmt.Errorf("regenerating %s for role %q: %w", a.Slot, m.role.Name, err)
-	}
-	v, err := m.seal(ctx, k, a.Tag)
-	return v, k.Secret, err
-}
-
-// settle has nothing to look for: nobody was given the slot's value, and the
-// next attempt replaces it whatever it is.
-func (m slotted) settle(context.Context, attempt) (bool, error) { return true, nil }
-
-// watch leaves the slot to the ledger, which regenerates it once more.
-func (m slotted) watch(ctx context.Context, a attempt) error {
-	return m.shed(ctx, &keyVersion{Tag: a.Tag, ID: a.Slot, Scope: m.role.place(m.def)})
+	_, err := m.b.sweep(ctx, m.session, m.role.place(m.def), a.Tag)
+	return time.Since(a.Asked) > m.config.unheard(), err
 }
 
 // brought keeps keys that people make: it never asks for one.

@@ -44,6 +44,10 @@ type mountConfig struct {
 	SettleAfter time.Duration `json:"settle_after"`
 }
 
+// unheard is how long a call that was not answered may still take effect, from
+// when it was planned.
+func (c *mountConfig) unheard() time.Duration { return c.ProviderTimeout + c.SettleAfter }
+
 func defaultConfig() mountConfig {
 	return mountConfig{
 		Encryption:      envelope.ModeTransit,
@@ -135,6 +139,9 @@ type keyEntry struct {
 	Previous *keyVersion `json:"previous,omitempty"`
 	// Until is when Previous is withdrawn.
 	Until time.Time `json:"until,omitzero"`
+	// Quiet is until when the slot that is not current gets no new key: a call about
+	// it that was not answered may still take effect, and would end that key.
+	Quiet time.Time `json:"quiet,omitzero"`
 	// LastRotation is when Current became current.
 	LastRotation time.Time `json:"last_rotation,omitzero"`
 	// Withdrawn is when the leak switch was used; a new key clears it.

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -118,7 +117,7 @@ func (b *Backend) withdrawNow(ctx context.Context, s logical.Storage, tags []pro
 		wg.Go(func() {
 			defer func() { <-gate }()
 			_, err := b.workLine(ctx, s, tag)
-			if rest := b.ledger.get(tag); rest != nil && rest.State != stateLive {
+			if rest := b.ledger.get(tag); rest != nil && rest.State != stateLive && !rest.Erased {
 				mu.Lock()
 				defer mu.Unlock()
 				left = append(left, rest)
@@ -200,20 +199,23 @@ func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again
 	if used {
 		return again, b.ledger.drop(ctx, s, l)
 	}
-	sure, err := b.erase(ctx, x, l)
+	cfg, err := b.settings(ctx, s)
 	if err != nil {
 		return again, err
 	}
-	if !sure {
-		cfg, err := b.settings(ctx, s)
-		if err != nil {
+	switch {
+	case l.Kind == lineKey && x.def.Life() == provider.LifeTwoSlot:
+		return b.eraseSlot(ctx, s, x, l, cfg.unheard())
+	case l.ID != "":
+		if err := b.erase(ctx, x, l); err != nil {
 			return again, err
 		}
-		if end := l.Created.Add(cfg.ProviderTimeout + cfg.SettleAfter); time.Now().Before(end) {
-			return earlier(time.Now().Add(lookAgain), end), nil
+	default:
+		if again, err = b.sweepLine(ctx, s, x, l, l.Created.Add(cfg.unheard())); err != nil || !again.IsZero() {
+			return again, err
 		}
 	}
-	return again, b.ledger.drop(ctx, s, l)
+	return time.Time{}, b.ledger.drop(ctx, s, l)
 }
 
 // inService asks, before anything is withdrawn, whether what a line stands for is
@@ -268,24 +270,6 @@ func (b *Backend) inUse(ctx context.Context, s logical.Storage, x *session, acco
 	return free, used, nil
 }
 
-// freeSlot keeps a resource that no role has from getting one until free is
-// called: a new role would take over the slot that is about to be regenerated.
-func (b *Backend) freeSlot(ctx context.Context, s logical.Storage, x *session, resource string) (free func(), used bool, err error) {
-	free, err = b.slotLocks.lock(ctx, resource)
-	if err != nil {
-		return nil, false, err
-	}
-	holder, err := b.slotHolder(ctx, s, x.def, resource, "")
-	if err == nil && holder != "" {
-		err = problemf(statusUnavailable, "role %q has just taken the resource over: looking again", holder)
-	}
-	if err != nil {
-		free()
-		return nil, false, err
-	}
-	return free, false, nil
-}
-
 // holds reports whether a static role in service has a certain key.
 func (b *Backend) holds(ctx context.Context, s logical.Storage, name string, has func(*keyEntry) bool) (bool, error) {
 	role, err := b.roles.get(ctx, s, name)
@@ -310,49 +294,6 @@ func (e *keyEntry) hasTag(l *line) bool {
 		return l.State != stateWithdrawing
 	}
 	return e.Current != nil && e.Current.Tag == l.Tag
-}
-
-// erase makes the provider forget what a line stands for. sure is false if it
-// was looked for by its tag, not found, and may still appear.
-func (b *Backend) erase(ctx context.Context, x *session, l *line) (sure bool, err error) {
-	switch {
-	case l.Kind == lineRoot && x.def.Root == nil:
-		return true, nil // this build can no longer do it
-	case l.Kind == lineRoot && l.ID == "":
-		return sweepRoots(ctx, x, l.Tag)
-	case l.Kind == lineRoot:
-		return true, x.roots().Revoke(ctx, provider.KeyID(l.ID))
-	case l.Kind == lineOwner && l.ID == "":
-		ids, err := x.owners().Find(ctx, l.Scope, l.Tag)
-		for _, id := range ids {
-			err = errors.Join(err, x.owners().Delete(ctx, l.Scope, id))
-		}
-		return len(ids) > 0, err
-	case l.Kind == lineOwner:
-		return true, x.owners().Delete(ctx, l.Scope, l.ID)
-	case l.ID == "":
-		return b.sweep(ctx, x, l.Scope, l.Tag)
-	}
-	err = x.keys.Revoke(ctx, l.Scope, provider.KeyID(l.ID))
-	if errors.Is(err, provider.ErrUnsupported) {
-		b.Logger().Warn("a key cannot be withdrawn by API: disable it at the provider", "account", l.Account, "key_id", l.ID)
-		return true, nil
-	}
-	return true, err
-}
-
-// sweep withdraws every key named tag. found false means that there was none.
-func (b *Backend) sweep(ctx context.Context, x *session, scope provider.Scope, tag provider.Tag) (found bool, err error) {
-	ids, err := x.minter().Find(ctx, scope, tag)
-	if err != nil {
-		return false, fmt.Errorf("looking for %s: %w", tag, err)
-	}
-	for _, id := range ids {
-		if err := x.keys.Revoke(ctx, scope, id); err != nil {
-			return true, fmt.Errorf("withdrawing %s: %w", tag, err)
-		}
-	}
-	return len(ids) > 0, nil
 }
 
 func tagsOf(lines []*line) []provider.Tag {

@@ -24,6 +24,7 @@ import (
 type world struct {
 	t       testing.TB
 	cloud   *providertest.Cloud
+	net     *lateNet // to the cloud
 	transit *fakeTransit
 	storage *shakyStorage
 	b       *Backend
@@ -40,6 +41,7 @@ type world struct {
 	byHand    string // one that replaced the account's
 	leaving   bool   // the account is being deleted, and its credential with it
 	orphaned  string // a key that storage has forgotten
+	doubled   int    // names that the network may have sent twice
 }
 
 // inWorld runs a test in a world whose mount is sealed by the barrier.
@@ -53,6 +55,7 @@ func inWorld(t *testing.T, f func(*world)) {
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	w := &world{t: tb, cloud: providertest.New(providertest.Options{}), transit: newFakeTransit(), storage: &shakyStorage{}, log: &logBuffer{}}
+	w.net = &lateNet{RoundTripper: w.cloud.Transport()}
 	w.start()
 	tb.Cleanup(func() {
 		w.stop()
@@ -80,7 +83,7 @@ func (w *world) start() {
 		BackendUUID: "5f1f7a3e-mount", EventsSender: w.events,
 	}
 	w.b = newBackend(conf)
-	w.b.clients.transport = w.cloud.Transport()
+	w.b.clients.transport = w.net
 	w.b.keyring.Via(providertest.Transport(map[string]http.Handler{transitHost: w.transit}))
 	ctx, cancel := context.WithCancel(w.t.Context())
 	if err := w.b.Setup(ctx, conf); err != nil {
