@@ -39,6 +39,10 @@ type Options struct {
 	Dir string
 	// Persistent keeps the data, on raft storage.
 	Persistent bool
+	// Files keeps them in a file each instead: such a server has no cluster.
+	Files bool
+	// Data is where they are kept; empty: below Dir.
+	Data string
 	// Detached lets the server outlive the process that started it.
 	Detached bool
 	// LogLevel is Vault's; empty: info.
@@ -235,7 +239,7 @@ func (s *Server) Environment(token string) []string {
 
 // Where things are below Dir.
 func (s *Server) configFile() string { return filepath.Join(s.Dir, "vault.hcl") }
-func (s *Server) data() string       { return filepath.Join(s.Dir, "data") }
+func (s *Server) data() string       { return cmp.Or(s.Data, filepath.Join(s.Dir, "data")) }
 func (s *Server) home() string       { return filepath.Join(s.Dir, "home") }
 func (s *Server) pluginDir() string  { return filepath.Join(s.Dir, "plugins") }
 
@@ -282,6 +286,16 @@ func (s *Server) Kill() error {
 		}
 	}
 	return err
+}
+
+// Ended reports whether the server's process has ended, however that came.
+func (s *Server) Ended() bool {
+	select {
+	case <-s.process.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // PID is the server's process.

@@ -35,22 +35,26 @@ func (s *Server) placePlugin() error {
 
 func (s *Server) config() string {
 	text := fmt.Sprintf("plugin_directory = %q\nraw_storage_endpoint = true\ndisable_mlock = true\nui = false\n", s.pluginDir())
-	if s.Persistent {
-		text += fmt.Sprintf(`api_addr = %q
-cluster_addr = "https://%s"
-storage "raft" {
+	if !s.Persistent {
+		return text
+	}
+	storage := fmt.Sprintf(`storage "raft" {
   path    = %q
   node_id = %q
   performance_multiplier = 1
 }
+`, s.data(), s.node)
+	if s.Files {
+		storage = fmt.Sprintf("storage \"file\" {\n  path = %q\n}\n", s.data())
+	}
+	return text + storage + fmt.Sprintf(`api_addr = %q
+cluster_addr = "https://%s"
 listener "tcp" {
   address         = %q
   cluster_address = %q
   tls_disable     = true
 }
-`, s.Addr, s.cluster, s.data(), s.node, s.host(), s.cluster)
-	}
-	return text
+`, s.Addr, s.cluster, s.host(), s.cluster)
 }
 
 // Prepare registers the plugin by its SHA-256, and enables transit and AppRole.

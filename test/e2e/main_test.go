@@ -137,7 +137,14 @@ func sharedVault(t *testing.T) *devvault.Server {
 // ownVault is a server for one test, which keeps its data.
 func ownVault(t *testing.T) *devvault.Server {
 	t.Helper()
-	s, err := serve(t.Context(), devvault.Options{Binaries: binaries(t), Dir: t.TempDir(), Persistent: true})
+	return vaultWith(t, devvault.Options{})
+}
+
+// vaultWith is [ownVault] with more options.
+func vaultWith(t *testing.T, o devvault.Options) *devvault.Server {
+	t.Helper()
+	o.Binaries, o.Dir, o.Persistent = binaries(t), t.TempDir(), true
+	s, err := serve(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
