@@ -163,6 +163,15 @@ func (s *Server) open(ctx context.Context) error {
 		}
 		s.unsealKey, s.RootToken = made.KeysB64[0], made.RootToken
 	}
+	return s.Unseal(ctx)
+}
+
+// Unseal unseals a persistent server that is sealed.
+func (s *Server) Unseal(ctx context.Context) error {
+	c, err := s.Client("")
+	if err != nil {
+		return err
+	}
 	if err := s.await(ctx, "be unsealed", http.StatusServiceUnavailable); err != nil {
 		return err
 	}

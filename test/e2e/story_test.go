@@ -179,7 +179,10 @@ func (s *story) until(what string, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-late.C:
-			status, _ := json.Marshal(s.try(http.MethodGet, "status", nil).Data)
+			status := []byte("none")
+			if a := s.try(http.MethodGet, "status", nil); a.status == 0 {
+				status, _ = json.Marshal(a.Data)
+			}
 			s.Fatalf("it never came to pass that %s; live at OpenAI: %s; status: %s", what, names(s.minted()), status)
 		}
 	}
