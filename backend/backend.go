@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/consts"
@@ -49,6 +50,7 @@ type Backend struct {
 	lineLocks    locks // taken before roleLocks
 	slotLocks    locks // of two-slot resources; taken after roleLocks
 
+	began      time.Time       // when this process took the mount over, or a moment before
 	life       context.Context //nolint:containedctx // ends with the mount; requests' contexts end too early
 	stop       context.CancelFunc
 	started    atomic.Bool
@@ -76,6 +78,7 @@ func (b *Backend) Setup(ctx context.Context, conf *logical.BackendConfig) error 
 func newBackend(conf *logical.BackendConfig) *Backend {
 	b := &Backend{
 		uuid:       conf.BackendUUID,
+		began:      time.Now().UTC(),
 		storage:    conf.StorageView,
 		keyring:    envelope.NewKeyring(conf.BackendUUID, conf.Logger),
 		accounts:   newTable(accountPrefix, func(a *accountEntry, name string) { a.Name = name; a.parse() }),

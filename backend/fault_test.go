@@ -148,7 +148,7 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 }
 
 // strike runs an operation with the n-th action of a sort failing.
-func (w *world) strike(act func(*world) error, f faultKind, n int) (err error, reached bool) { //nolint:revive,staticcheck // the error is what the test is about
+func (w *world) strike(act func(*world) error, f faultKind, n int) (err error, reached bool) { //nolint:revive // the error is what the test is about
 	var calls atomic.Int64
 	w.hook(w.guard, nil)
 	switch f.on {

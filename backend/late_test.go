@@ -83,7 +83,7 @@ func (n *lateNet) send(r *http.Request, late []time.Duration) {
 		trace.GotConn(httptrace.GotConnInfo{}) // it was sent
 	}
 	for _, d := range late {
-		again := r.Clone(context.Background())
+		again := r.Clone(context.WithoutCancel(r.Context()))
 		again.Body = io.NopCloser(bytes.NewReader(body))
 		time.AfterFunc(d, func() {
 			if resp, err := n.RoundTripper.RoundTrip(again); err == nil {

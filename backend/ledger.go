@@ -31,6 +31,9 @@ type line struct {
 	Scope provider.Scope `json:"scope,omitempty"`
 	// Created is when the intent was stored.
 	Created time.Time `json:"created"`
+	// Asked is when the outcome turned out to be unknown: storing the intent may have
+	// taken its time.
+	Asked time.Time `json:"asked,omitzero"`
 	// Expires is when the provider ends the key by itself; zero: never.
 	Expires time.Time `json:"expires,omitzero"`
 	// Deadline is when a live line is withdrawn even though no lease asked for

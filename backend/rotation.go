@@ -265,6 +265,10 @@ func (e *keyEntry) halfWithdrawn() bool {
 func (r *rotation) refused(ctx context.Context, e *keyEntry, err error) error {
 	if nothingChanged(err) {
 		e.rest()
+	} else {
+		a := *e.Attempt
+		a.Asked = time.Now().UTC() // storing the intent may have taken its time
+		e.Attempt = &a
 	}
 	return r.failed(ctx, e, err)
 }

@@ -52,7 +52,7 @@ func (m slotted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Se
 // attempt replaces it whatever it is. But not before this one is surely over, or it
 // could take effect then, on the key in use.
 func (m slotted) settle(_ context.Context, a attempt) (bool, error) {
-	if left := time.Until(a.Asked.Add(m.lasting())); left > 0 {
+	if left := time.Until(m.b.sent(a).Add(m.lasting())); left > 0 {
 		return false, stillUnheard(left)
 	}
 	return true, nil
@@ -60,7 +60,7 @@ func (m slotted) settle(_ context.Context, a attempt) (bool, error) {
 
 // watch leaves the slot to the ledger, which regenerates it once more.
 func (m slotted) watch(ctx context.Context, a attempt) error {
-	return m.shed(ctx, &keyVersion{Tag: a.Tag, ID: a.Slot, Scope: m.role.place(m.def)}, a.Asked.Add(m.lasting()))
+	return m.shed(ctx, &keyVersion{Tag: a.Tag, ID: a.Slot, Scope: m.role.place(m.def)}, m.b.sent(a).Add(m.lasting()))
 }
 
 // unheard says that a call which was not answered may still take effect, and must

@@ -160,9 +160,10 @@ type keyEntry struct {
 
 // attempt is one try at a new key, written before the provider is asked.
 type attempt struct {
-	Tag   provider.Tag   `json:"tag"`
-	Slot  provider.KeyID `json:"slot,omitempty"`
-	Asked time.Time      `json:"asked"`
+	Tag  provider.Tag   `json:"tag"`
+	Slot provider.KeyID `json:"slot,omitempty"`
+	// Asked is when it was planned, and when its outcome turned out to be unknown.
+	Asked time.Time `json:"asked"`
 	// Demanded says that a caller asked for it, so that no schedule's window
 	// holds it up.
 	Demanded bool `json:"demanded,omitempty"`

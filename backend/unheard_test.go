@@ -95,3 +95,56 @@ func TestSweptKeysMakeRoom(t *testing.T) {
 		w.refused(statusExhausted, logical.ReadOperation, "creds/ci", nil)
 	})
 }
+
+// A call that was not answered is looked for long enough, however long it took to
+// write down that it would be made.
+func TestLateCallsAfterSlowStorage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		prepare func(*world)
+		act     func(*world) error
+	}{
+		{"dynamic read", leased, func(w *world) error { return w.try(logical.ReadOperation, "creds/ci", nil) }},
+		{"static create", leased, tryWrite("roles/app", staticFields)},
+		{"static rotate", writing("roles/app", staticFields), tryWrite("rotate-role/app", nil)},
+		{"two-slot rotate", writing("roles/gpt", azureFields), tryWrite("rotate-role/gpt", nil)},
+		{"root rotate", nil, tryWrite("rotate-root/oa", nil)},
+	} {
+		for how, dies := range map[string]bool{"goes on": false, "dies": true} {
+			t.Run(c.name+"/"+how, func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, func(w *world) {
+					w.openai()
+					w.azure()
+					w.brought = w.cloud.OpenAI.AddUserKey(providertest.MainProject, "a person's").ID
+					if c.prepare != nil {
+						c.prepare(w)
+					}
+					w.write("config", map[string]any{"settle_after": "30s", "provider_timeout": "10s", "verify_timeout": "10s"})
+					w.storage.beforePut(func(string) { time.Sleep(25 * time.Second) })
+					w.net.plan(1, func() bool {
+						w.storage.beforePut(nil)
+						return dies && w.storage.die()
+					}, 35*time.Second)
+					if err := c.act(w); err == nil {
+						t.Fatal("a call was lost, and nobody noticed")
+					}
+					if !w.net.reached() {
+						t.Fatal("no call was sent")
+					}
+					w.net.plan(0, nil)
+					if dies {
+						w.crash()
+					}
+					for range 12 {
+						w.pass(time.Minute)
+						w.sample()
+					}
+					w.atRest()
+					w.tearDown()
+				})
+			})
+		}
+	}
+}

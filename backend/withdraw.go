@@ -76,8 +76,12 @@ func (b *Backend) unanswered(ctx context.Context, s logical.Storage, l *line, er
 		if b.ledger.drop(ctx, s, l) == nil {
 			return
 		}
-	} else if err := b.ledger.put(ctx, s, l.with(stateUnresolved)); err != nil {
-		b.Logger().Warn("an unknown outcome stays on the ledger as an intent", "tag", l.Tag, "error", err)
+	} else {
+		unresolved := l.with(stateUnresolved)
+		unresolved.Asked = time.Now().UTC()
+		if err := b.ledger.put(ctx, s, unresolved); err != nil {
+			b.Logger().Warn("an unknown outcome stays on the ledger as an intent", "tag", l.Tag, "error", err)
+		}
 	}
 	b.queue.at(lineItem(l.Tag), time.Now())
 }
@@ -211,7 +215,7 @@ func (b *Backend) finish(ctx context.Context, s logical.Storage, l *line) (again
 			return again, err
 		}
 	default:
-		if again, err = b.sweepLine(ctx, s, x, l, l.Created.Add(cfg.unheard())); err != nil || !again.IsZero() {
+		if again, err = b.sweepLine(ctx, s, x, l, b.asked(l).Add(cfg.unheard())); err != nil || !again.IsZero() {
 			return again, err
 		}
 	}
@@ -302,6 +306,23 @@ func tagsOf(lines []*line) []provider.Tag {
 		tags = append(tags, l.Tag)
 	}
 	return tags
+}
+
+// asked is the last moment at which the call under a line may have been under way,
+// as far as is known: at the latest, a process that has died sent it when it died.
+func (b *Backend) asked(l *line) time.Time {
+	last := later(l.Created, l.Asked)
+	if l.State == stateIntent {
+		last = later(last, b.began)
+	}
+	return last
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func earlier(a, b time.Time) time.Time {

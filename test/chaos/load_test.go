@@ -18,6 +18,8 @@ const (
 	// calmGrace is what the calm roles promise: see the package's documentation.
 	calmGrace = time.Second
 	leaseTTL  = 5 * time.Second
+	// providerTimeout is how long the engine waits for an answer of the provider.
+	providerTimeout = 2 * time.Second
 )
 
 func calm(i int) string { return fmt.Sprintf("calm-%d", i) }
@@ -171,7 +173,7 @@ func (w *world) rotateRoot(ctx context.Context, r *rand.Rand) {
 func (w *world) misbehave(ctx context.Context, r *rand.Rand) {
 	for pause(ctx, r, 1500*time.Millisecond) {
 		f := providertest.Fault{Provider: providertest.ProviderOpenAI, Times: 1, Method: []string{"", "POST", "DELETE"}[r.IntN(3)]}
-		switch r.IntN(9) {
+		switch r.IntN(10) {
 		case 0:
 			f.Kind, f.Status = providertest.Status, 500
 		case 1:
@@ -188,6 +190,8 @@ func (w *world) misbehave(ctx context.Context, r *rand.Rand) {
 			f.Kind = providertest.Hang
 		case 7:
 			f.Kind = providertest.HTML
+		case 8:
+			f.Kind, f.Latency = providertest.Late, providerTimeout+300*time.Millisecond
 		default:
 			f.Kind, f.Latency = providertest.Slow, time.Second
 		}

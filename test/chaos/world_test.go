@@ -125,7 +125,7 @@ func (w *world) begin(address string, nodes ...*devvault.Server) {
 	if err = errors.Join(err, first.Mount(w.Context(), engine)); err != nil {
 		w.Fatal(err)
 	}
-	w.must("config", fields{"settle_after": "1s", "provider_timeout": "2s", "verify_timeout": "2s"})
+	w.must("config", fields{"settle_after": "1s", "provider_timeout": providerTimeout.String(), "verify_timeout": "2s"})
 	w.must("accounts/main", fields{"provider": "openai", "base_url": w.fakes.OpenAI.BaseURL, "admin_key": w.fakes.OpenAI.AdminKey})
 }
 

@@ -53,7 +53,7 @@ func (d *disk) run(program string, args ...string) error {
 	if os.Getuid() != 0 {
 		program, args = "sudo", append([]string{"-n", program}, args...)
 	}
-	out, err := exec.Command(program, args...).CombinedOutput() //nolint:gosec,noctx // fixed programs, over in a moment
+	out, err := exec.Command(program, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s %v: %w: %s", program, args, err, out)
 	}
@@ -69,7 +69,7 @@ func (d *disk) fill() {
 	if err != nil {
 		d.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // it is meant to fail
+	defer f.Close() // it is meant to fail
 	block := make([]byte, 4096)
 	for err == nil {
 		_, err = f.Write(block)

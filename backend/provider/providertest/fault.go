@@ -34,10 +34,13 @@ const (
 	Broken Kind = "broken"
 	// Hang answers nothing until the caller has gone.
 	Hang Kind = "hang"
+	// Late waits for [Fault].Latency and then carries the call out, even if its caller
+	// has gone meanwhile.
+	Late Kind = "late"
 )
 
 // kinds is all of them, for those who ask by name.
-var kinds = []Kind{Slow, Status, Throttled, HTML, Redirect, OtherSuccess, EmptyKey, Huge, CutShort, Broken, Hang}
+var kinds = []Kind{Slow, Status, Throttled, HTML, Redirect, OtherSuccess, EmptyKey, Huge, CutShort, Broken, Hang, Late}
 
 // A Fault makes calls go wrong. Of several that match a call, the oldest acts.
 type Fault struct {
@@ -130,5 +133,5 @@ func (c *Cloud) take(provider string, r *http.Request) Fault {
 
 // lets says that the call is carried out in spite of the fault.
 func (f Fault) lets() bool {
-	return f.After || slices.Contains([]Kind{"", Slow, OtherSuccess, EmptyKey, CutShort}, f.Kind)
+	return f.After || slices.Contains([]Kind{"", Slow, OtherSuccess, EmptyKey, CutShort, Late}, f.Kind)
 }

@@ -218,6 +218,7 @@ func TestSlow(t *testing.T) {
 			{"gone after", providertest.Fault{Kind: providertest.Slow, Latency: time.Minute, Times: 1, After: true}, 1},
 			{"hang", providertest.Fault{Kind: providertest.Hang, Times: 1}, 1},
 			{"hang after", providertest.Fault{Kind: providertest.Hang, Times: 1, After: true}, 2},
+			{"late", providertest.Fault{Kind: providertest.Late, Latency: time.Minute, Times: 1}, 2},
 		} {
 			cloud.Fault(tt.fault)
 			start := time.Now()
@@ -231,6 +232,10 @@ func TestSlow(t *testing.T) {
 			if n := len(cloud.Owners()); n != tt.effect {
 				t.Errorf("%s: %d accounts, want %d", tt.name, n, tt.effect)
 			}
+		}
+		time.Sleep(time.Minute)
+		if n := len(cloud.Owners()); n != 3 {
+			t.Errorf("%d accounts in the end, want the late one as well", n)
 		}
 	})
 }

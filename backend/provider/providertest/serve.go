@@ -70,7 +70,11 @@ func (c *Cloud) serve(v vendor, w http.ResponseWriter, r *http.Request) {
 	if !fault.After {
 		latency += fault.Latency
 	}
-	if before != nil && before(r) != nil || !wait(r.Context(), latency) {
+	waiting := r.Context()
+	if fault.Kind == Late {
+		waiting = context.WithoutCancel(waiting)
+	}
+	if before != nil && before(r) != nil || !wait(waiting, latency) {
 		c.breakOff(call)
 	}
 	var out reply
@@ -159,7 +163,7 @@ func (c *Cloud) secrets(f Fault) []string {
 // distort turns what the vendor said into what the caller is told.
 func (f Fault) distort(v vendor, r *http.Request, out reply, secrets []string) reply {
 	switch f.Kind {
-	case "", Slow, CutShort, Broken, Hang:
+	case "", Slow, CutShort, Broken, Hang, Late:
 		return out
 	case Status:
 		out = v.refusal(cmp.Or(f.Status, http.StatusServiceUnavailable))
