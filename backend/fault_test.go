@@ -140,6 +140,10 @@ func runStory(t *testing.T, s story, f faultKind, n int) (reached bool) {
 		w.sample()
 	}
 	w.atRest()
+	w.crash() // storage alone says the same
+	w.pass(5 * time.Minute)
+	w.sample()
+	w.atRest()
 	if s.final != nil {
 		s.final(w)
 	}

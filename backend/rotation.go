@@ -113,6 +113,7 @@ func (r *rotation) rotate(ctx context.Context, e *keyEntry, request string, grac
 		// Never served, so it can go at once. If it does not, the entry still
 		// says minting, and the tag is looked for.
 		if gone := r.retire(ctx, v); gone != nil {
+			e.unanswered()
 			return r.failed(ctx, e, errors.Join(err, gone))
 		}
 		e.rest()
@@ -266,11 +267,17 @@ func (r *rotation) refused(ctx context.Context, e *keyEntry, err error) error {
 	if nothingChanged(err) {
 		e.rest()
 	} else {
-		a := *e.Attempt
-		a.Asked = time.Now().UTC() // storing the intent may have taken its time
-		e.Attempt = &a
+		e.unanswered()
 	}
 	return r.failed(ctx, e, err)
+}
+
+// unanswered counts from now how long the attempt's last call may still take effect:
+// what came before it, storing the intent included, may have taken its time.
+func (e *keyEntry) unanswered() {
+	a := *e.Attempt
+	a.Asked = time.Now().UTC()
+	e.Attempt = &a
 }
 
 // failed makes a failure visible and sets when to try again. A Put that fails

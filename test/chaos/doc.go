@@ -6,7 +6,7 @@
 // SIGKILL ends them: at any moment, or while the provider is being asked, before
 // or after it has acted. The fake providers live in the test, which survives;
 // their book of keys is the judge. They are slow, answer with errors, and do
-// things without saying so. A second test has three nodes, and takes the lead from
+// things without saying so, or when nobody waits for them any more. A second test has three nodes, and takes the lead from
 // whichever has it, by stepping down and by SIGKILL in turn.
 //
 // # What a reader may be handed
