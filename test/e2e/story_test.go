@@ -171,9 +171,14 @@ func (s *story) Context() context.Context { return context.WithoutCancel(s.TB.Co
 // until polls. What it waits for takes seconds at most; the rest is for slow machines.
 func (s *story) until(what string, met func() bool) {
 	s.Helper()
+	s.within(20*time.Second, what, met)
+}
+
+func (s *story) within(patience time.Duration, what string, met func() bool) {
+	s.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	late := time.NewTimer(20 * time.Second)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	for !met() {
 		select {
