@@ -38,10 +38,10 @@ func TestTransitOutages(t *testing.T) {
 		t.Parallel()
 		s := away(t, "1s")
 		role := "auth/approle/role/" + s.engine.Identity()
-		s.revokeTokens()
 		if _, err := s.client.Logical().Delete(role); err != nil {
 			t.Fatal(err)
 		}
+		s.revokeTokens() // the other way round, it could log in once more in between
 		s.outage("no valid token for transit", "token")
 		settings, err := s.vault.Identify(s.Context(), devEngine(s, mark+"-another-secret-id"))
 		if err != nil {
