@@ -63,6 +63,12 @@ var ErrChanged = errors.New("the server has changed since the plan was made: not
 //
 // It can be killed at any point: the next apply compares anew and goes on.
 func (s *Session) Apply(ctx, stop context.Context, d *Desired, p *Plan, me Process, w Watcher) (*Result, error) {
+	return s.carryOut(ctx, stop, p, me, w, func(ctx context.Context) (*Plan, error) { return s.Plan(ctx, d) })
+}
+
+// carryOut takes the lock, plans again under it, and makes the changes if they are
+// still those of the plan.
+func (s *Session) carryOut(ctx, stop context.Context, p *Plan, me Process, w Watcher, again func(context.Context) (*Plan, error)) (*Result, error) {
 	if p.Empty() {
 		return &Result{}, nil
 	}
@@ -74,7 +80,7 @@ func (s *Session) Apply(ctx, stop context.Context, d *Desired, p *Plan, me Proce
 		return nil, err
 	}
 	defer release()
-	now, err := s.Plan(held, d)
+	now, err := again(held)
 	if err != nil {
 		return nil, err
 	}

@@ -274,23 +274,5 @@ func (f *fate) inOrder() (out []*Change, inside map[*Object]int) {
 // Destroy does what a plan of [Session.PlanDestroy] says. Stop, when it ends,
 // lets the object finish that is under way; ctx ends everything at once.
 func (s *Session) Destroy(ctx, stop context.Context, d *Desired, p *Plan, me Process, w Watcher) (*Result, error) {
-	if p.Empty() {
-		return &Result{}, nil
-	}
-	if err := s.Preflight(ctx, p); err != nil {
-		return nil, err
-	}
-	held, release, err := s.lock(ctx, me, w.tell)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	now, err := s.PlanDestroy(held, d)
-	if err != nil {
-		return nil, err
-	}
-	if now.Digest() != p.Digest() {
-		return nil, ErrChanged
-	}
-	return s.perform(held, stop, now.Pending(), w), nil
+	return s.carryOut(ctx, stop, p, me, w, func(ctx context.Context) (*Plan, error) { return s.PlanDestroy(ctx, d) })
 }

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider/providertest"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/devvault"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/fakes"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/servers"
 )
 
 // A size is how much is measured.
@@ -75,14 +75,9 @@ func begin(t *testing.T) *bench {
 	if os.Getenv("AI_KEYS_BENCH") == "full" {
 		b.size = full
 	}
-	found, err := devvault.Find()
-	switch {
-	case errors.Is(err, devvault.ErrMissing) && os.Getenv("AI_KEYS_REQUIRE_ALL") != "1":
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
+	found := servers.Binaries(t)
 	b.say("starting a dev server and the fake providers")
+	var err error
 	if b.server, err = devvault.Start(t.Context(), devvault.Options{Binaries: found, Dir: t.TempDir(), LogLevel: "error"}); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/devvault"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/servers"
 )
 
 // A harness is a Vault, a folder of files, and the program.
@@ -77,7 +78,7 @@ func serverEnv(env ...string) option {
 // start starts a Vault for one test.
 func start(t *testing.T, options ...option) *harness {
 	t.Helper()
-	s := settings{Options: devvault.Options{Binaries: binaries(t), Dir: t.TempDir()}}
+	s := settings{Options: devvault.Options{Binaries: servers.Binaries(t), Dir: t.TempDir()}}
 	for _, change := range options {
 		change(&s)
 	}

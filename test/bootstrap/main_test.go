@@ -1,7 +1,6 @@
 package bootstrap_test
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -79,18 +78,4 @@ func build(to string) error {
 		return fmt.Errorf("building the program: %w\n%s", err, out)
 	}
 	return nil
-}
-
-// binaries are the servers' programs; without them a test is skipped, or fails
-// where everything must run.
-func binaries(t *testing.T) devvault.Binaries {
-	t.Helper()
-	b, err := devvault.Find()
-	switch {
-	case errors.Is(err, devvault.ErrMissing) && os.Getenv("AI_KEYS_REQUIRE_ALL") != "1":
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
-	return b
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider/providertest"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/devvault"
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/fakes"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/servers"
 )
 
 // mark is in every secret of these tests.
@@ -88,18 +89,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// options are a server's. Without the programs a test is skipped, or fails where
-// everything must run.
 func options(t *testing.T) devvault.Options {
 	t.Helper()
-	b, err := devvault.Find()
-	switch {
-	case errors.Is(err, devvault.ErrMissing) && os.Getenv("AI_KEYS_REQUIRE_ALL") != "1":
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
-	return devvault.Options{Binaries: b, Dir: t.TempDir(), Persistent: true, LogLevel: "debug"}
+	return devvault.Options{Binaries: servers.Binaries(t), Dir: t.TempDir(), Persistent: true, LogLevel: "debug"}
 }
 
 // begin mounts the engine, with an account "main". The first node leads; the

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/devvault"
+	"github.com/ai-keys/vault-plugin-secrets-ai-keys/test/servers"
 )
 
 // mark is in every secret that these tests plant or that the fakes make.
@@ -103,24 +104,10 @@ func marks() []string {
 	return forms
 }
 
-// binaries are the programs under test; without them a test is skipped, or
-// fails where everything must run.
-func binaries(t *testing.T) devvault.Binaries {
-	t.Helper()
-	b, err := devvault.Find()
-	switch {
-	case errors.Is(err, devvault.ErrMissing) && os.Getenv("AI_KEYS_REQUIRE_ALL") != "1":
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
-	return b
-}
-
 // sharedVault is the server that tests share.
 func sharedVault(t *testing.T) *devvault.Server {
 	t.Helper()
-	b := binaries(t)
+	b := servers.Binaries(t)
 	shared.once.Do(func() {
 		// Not a directory of this test: others use the server after its end.
 		shared.dir, shared.err = os.MkdirTemp("", "ai-keys-e2e-") //nolint:usetesting // see above
@@ -143,7 +130,7 @@ func ownVault(t *testing.T) *devvault.Server {
 // vaultWith is [ownVault] with more options.
 func vaultWith(t *testing.T, o devvault.Options) *devvault.Server {
 	t.Helper()
-	o.Binaries, o.Dir, o.Persistent = binaries(t), t.TempDir(), true
+	o.Binaries, o.Dir, o.Persistent = servers.Binaries(t), t.TempDir(), true
 	s, err := serve(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -54,6 +54,20 @@ func missing(t *testing.T, what string) {
 	t.Skip(text)
 }
 
+// Binaries are the programs of this project, and Vault. Without them a test is
+// skipped, or fails where everything must run.
+func Binaries(t *testing.T) devvault.Binaries {
+	t.Helper()
+	b, err := devvault.Find()
+	switch {
+	case errors.Is(err, devvault.ErrMissing) && os.Getenv("AI_KEYS_REQUIRE_ALL") != "1":
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	return b
+}
+
 // program finds an executable on PATH or, failing that, at the last of the
 // places that match: the newest version, where the place has it in its name.
 func program(name string, places ...string) (string, bool) {

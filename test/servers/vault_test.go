@@ -3,7 +3,6 @@ package servers_test
 import (
 	"errors"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 
@@ -17,13 +16,7 @@ import (
 // vault starts a dev server without the plugin.
 func vault(t *testing.T) *api.Client {
 	t.Helper()
-	binaries, err := devvault.Find()
-	switch {
-	case errors.Is(err, devvault.ErrMissing) && os.Getenv("AI_KEYS_REQUIRE_ALL") != "1":
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
+	binaries := servers.Binaries(t)
 	s, err := devvault.Start(t.Context(), devvault.Options{
 		Binaries: devvault.Binaries{Vault: binaries.Vault}, Dir: t.TempDir(),
 	})
