@@ -72,6 +72,20 @@ func BenchmarkReadDynamic(b *testing.B) {
 	}
 }
 
+func BenchmarkRotate(b *testing.B) {
+	w := benchWorld(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		req := &logical.Request{
+			Operation: logical.UpdateOperation, Path: "rotate-role/app", Storage: w.storage,
+			Data: map[string]any{"grace_period": 0},
+		}
+		if _, err := w.b.HandleRequest(b.Context(), req); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func benchWorld(b *testing.B) *world {
 	b.Helper()
 	w := newWorld(b)
