@@ -23,7 +23,7 @@ func (b *bench) bigMount() {
 	}
 	b.populate("some", b.some)
 	b.populate("many", b.many)
-	fat := b.memory("many")
+	fat := max(b.rss(), b.memory("many")) // as they were made, or as they are found at a start
 	b.limit(fmt.Sprintf("memory with %d static roles", b.many), "an empty mount",
 		figure(fat, " MB"), figure(lean, " MB"), fat-lean, 60, " MB")
 
