@@ -15,7 +15,7 @@ import (
 const about = `Set up the Vault around the ai-keys engine from one file: plugin, policies, mounts
 and what is in them, logins, MFA, audit, quotas.
 
-The file is HCL, YAML or JSON; "NAME help file" says what may stand in it.
+The file is HCL, YAML or JSON; "{me} help file" says what may stand in it.
 What Vault has is compared with it, field by field; what differs is shown (plan),
 changed (apply) or reported (verify). Nothing secret stands in the file, in what is
 printed, or in a saved plan.
@@ -57,7 +57,7 @@ the way out.
 Exit codes: 0 no mistakes, 1 mistakes.
 
 With --json: {"command", "valid", "objects", "diagnostics"}.`,
-		example: "  NAME validate -f vault.hcl\n  NAME validate -f setup/ --json",
+		example: "  {me} validate -f vault.hcl\n  {me} validate -f setup/ --json",
 		run:     (*program).validate, flags: []func(*program, *pflag.FlagSet){fileFlags},
 	},
 	{
@@ -68,7 +68,7 @@ here are not compared, and marked with a question mark; prompt: secrets never ar
 
 ` + legend + `
 
-With --out the plan is saved: NAME apply FILE then does this and nothing else, and
+With --out the plan is saved: {me} apply FILE then does this and nothing else, and
 refuses if the server has changed in between. It holds no secret.
 
 Exit codes: 0 nothing to do, 1 error, 2 there are differences.
@@ -78,7 +78,7 @@ With --json: {"command", "server", "changes": [{"object", "kind", "action", "at"
 "unchecked", "withheld"}], "unmanaged": [{"object", "kind"}], "unread": [{"secret",
 "why"}], "summary"}. An action is create, update, delete, rotate, blocked or none;
 durations are in seconds; null is Vault's empty value: "", 0, false, none.`,
-		example: "  NAME plan\n  NAME plan -f vault.hcl --out plan.json\n  NAME plan --target auth/okta --target 'policy reader'",
+		example: "  {me} plan\n  {me} plan -f vault.hcl --out plan.json\n  {me} plan --target auth/okta --target 'policy reader'",
 		run:     (*program).plan, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, scopeFlags, outFlag},
 	},
 	{
@@ -101,7 +101,7 @@ part-way, 4 applied, and a proof failed.
 With --json: {"command", "server", "done": [change], "failed": change, "left":
 [change], "next", "summary", "proofs", "error"}, a change as in plan's, a proof as in
 verify's. It takes --auto-approve or a saved plan, because nobody is asked.`,
-		example: "  NAME apply -f vault.hcl\n  NAME apply --auto-approve --wait 2m\n  NAME apply plan.json",
+		example: "  {me} apply -f vault.hcl\n  {me} apply --auto-approve --wait 2m\n  {me} apply plan.json",
 		args:    cobra.MaximumNArgs(1),
 		run:     (*program).apply, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, scopeFlags, approveFlag, noChecksFlag},
 	},
@@ -116,7 +116,7 @@ Exit codes: 0 as the file says, 1 error, 2 there are differences, 4 a proof fail
 
 With --json: as plan's, and "proofs": [{"proof", "at", "outcome", "did", "why",
 "seconds"}]; an outcome is ok, failed or skipped.`,
-		example: "  NAME verify --json -f vault.hcl",
+		example: "  {me} verify --json -f vault.hcl",
 		run:     (*program).verify, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, targetFlag},
 	},
 	exportTask,
@@ -126,7 +126,7 @@ With --json: as plan's, and "proofs": [{"proof", "at", "outcome", "did", "why",
 nothing more. No server is asked.
 
 With --json: {"command", "policy", "paths": {path: [capability]}}.`,
-		example: "  NAME policy -f vault.hcl | vault policy write bootstrap -",
+		example: "  {me} policy -f vault.hcl | vault policy write bootstrap -",
 		run:     (*program).policy, flags: []func(*program, *pflag.FlagSet){fileFlags},
 	},
 	{
@@ -145,7 +145,7 @@ Exit codes: 0 done or nothing there, 1 error and nothing was deleted, 2 with
 
 With --json: as apply's, with --dry-run as plan's. It takes --auto-approve or
 --dry-run, because nobody is asked.`,
-		example: "  NAME destroy --dry-run -f vault.hcl\n  NAME destroy -f vault.hcl",
+		example: "  {me} destroy --dry-run -f vault.hcl\n  {me} destroy -f vault.hcl",
 		run:     (*program).destroy, flags: []func(*program, *pflag.FlagSet){fileFlags, serverFlags, targetFlag, approveFlag, dryRunFlag},
 	},
 }
@@ -190,7 +190,7 @@ func dryRunFlag(p *program, f *pflag.FlagSet) {
 // command is the command line.
 func (p *program) command() *cobra.Command {
 	root := &cobra.Command{
-		Use: p.name, Long: strings.ReplaceAll(about+"\n\n"+aboutJSON, "NAME", p.name), Version: version(),
+		Use: p.name, Long: strings.ReplaceAll(about+"\n\n"+aboutJSON, "{me}", p.name), Version: version(),
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -218,7 +218,7 @@ func (p *program) command() *cobra.Command {
 }
 
 func (p *program) commandOf(t task) *cobra.Command {
-	named := func(text string) string { return strings.ReplaceAll(text, "NAME", p.name) }
+	named := func(text string) string { return strings.ReplaceAll(text, "{me}", p.name) }
 	c := &cobra.Command{
 		Use: t.use, Short: t.short, Long: named(t.long), Example: named(t.example),
 		Args: func(c *cobra.Command, args []string) error {

@@ -178,6 +178,7 @@ func TestAWrongCommandLineIsAnswered(t *testing.T) {
 	h.run("--version").exits(0).says("ai-keys-bootstrap ")
 	h.run().exits(0).says("Exit codes:", "validate", "plan", "apply", "verify", "policy")
 	h.run("help", "apply").exits(0).says("Examples:", "--auto-approve")
+	h.run("--help").exits(0).says("VAULT_NAMESPACE", "ai-keys-bootstrap help file")
 	h.write("bootstrap.hcl", basics)
 	h.run("__complete", "plan", "--target", "").exits(0).says("policy reader\n", "mount auth/okta\n")
 	h.run("validate").exits(0)
