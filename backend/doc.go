@@ -11,9 +11,10 @@
 //	static.go     what its steps mean at the three kinds of providers
 //	first_key.go  how a static role comes by its first key
 //	role_keys.go  what writing or deleting a role does to its keys
-//	ledger.go     every key asked for outside a rotation, from intent to withdrawal
-//	withdraw.go   asking under a ledger line, settling unknown outcomes, withdrawing;
-//	              erase.go is what that means at a provider
+//	ledger.go     every key asked for outside a rotation, a line each (line.go)
+//	ask.go        asking a provider under a line
+//	withdraw.go   settling unknown outcomes and withdrawing; erase.go is what that
+//	              means at a provider
 //	slots.go      keys that have a place instead of a name: two fixed slots
 //	scheduler.go  what is due and when; queue.go runs it, and shares the workers
 //	              between accounts
