@@ -22,6 +22,7 @@ type system struct {
 	replication remembered[consts.ReplicationState]
 	defaultTTL  remembered[time.Duration]
 	maxTTL      remembered[time.Duration]
+	local       remembered[bool]
 }
 
 // ReplicationState implements [logical.SystemView].
@@ -37,6 +38,11 @@ func (s *system) DefaultLeaseTTL() time.Duration {
 // MaxLeaseTTL implements [logical.SystemView].
 func (s *system) MaxLeaseTTL() time.Duration {
 	return s.maxTTL.get(s.SystemView.MaxLeaseTTL, positive)
+}
+
+// LocalMount implements [logical.SystemView].
+func (s *system) LocalMount() bool {
+	return s.local.get(s.SystemView.LocalMount, func(bool) bool { return true })
 }
 
 func positive(d time.Duration) bool { return d > 0 }
