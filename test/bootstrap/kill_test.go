@@ -189,7 +189,7 @@ func (r *reaper) chain(args ...string) (deaths int) {
 }
 
 // Here it is an empty Vault for each death, and one apply that has to finish:
-// at a few of the writes, and with AI_KEYS_LONG=1 (half an hour) at each.
+// at a few of the writes, and with AI_KEYS_LONG=1 (ten minutes) at each.
 func TestEverythingAfterOneDeath(t *testing.T) { //nolint:tparallel // one after the other: they share the databases' accounts
 	t.Parallel()
 	steps := 25
