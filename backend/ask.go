@@ -71,13 +71,13 @@ func (b *Backend) makeOwner(ctx context.Context, s logical.Storage, x *session, 
 // unanswered closes a line whose create call failed: nothing is there, or
 // nobody knows. Storage errors leave an intent, which says the same.
 func (b *Backend) unanswered(ctx context.Context, s logical.Storage, l *line, err error) {
-	if nothingChanged(err) {
+	if nothingChanged(err) && !throttled(err) {
 		if b.ledger.drop(ctx, s, l) == nil {
 			return
 		}
 	} else {
 		unresolved := l.with(stateUnresolved)
-		unresolved.Asked = time.Now().UTC()
+		unresolved.Asked, unresolved.Answered = time.Now().UTC(), throttled(err)
 		if err := b.ledger.put(ctx, s, unresolved); err != nil {
 			b.Logger().Warn("an unknown outcome stays on the ledger as an intent", "tag", l.Tag, "error", err)
 		}
@@ -87,7 +87,11 @@ func (b *Backend) unanswered(ctx context.Context, s logical.Storage, l *line, er
 
 // asked is the last moment at which the call under a line may have been under way,
 // as far as is known: at the latest, a process that has died sent it when it died.
+// Zero: it was answered.
 func (b *Backend) asked(l *line) time.Time {
+	if l.Answered {
+		return time.Time{}
+	}
 	last := later(l.Created, l.Asked)
 	if l.State == stateIntent {
 		last = later(last, b.began)

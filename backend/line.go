@@ -24,6 +24,8 @@ type line struct {
 	// Asked is when the outcome turned out to be unknown: storing the intent may have
 	// taken its time.
 	Asked time.Time `json:"asked,omitzero"`
+	// Answered says that the call is over: see [throttled]. One look is enough then.
+	Answered bool `json:"answered,omitempty"`
 	// Expires is when the provider ends the key by itself; zero: never.
 	Expires time.Time `json:"expires,omitzero"`
 	// Deadline is when a live line is withdrawn even though no lease asked for
@@ -78,4 +80,4 @@ func (l *line) with(state lineState) *line {
 }
 
 // holds reports whether a line counts for its role's max_active.
-func (l *line) holds() bool { return l != nil && l.Kind == lineKey && !l.Swept }
+func (l *line) holds() bool { return l != nil && l.Kind == lineKey && !l.Swept && !l.Answered }

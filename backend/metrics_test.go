@@ -147,7 +147,7 @@ func TestMetricsOfTrouble(t *testing.T) {
 		fail(providertest.Fault{Kind: providertest.Throttled, RetryAfter: "30"}, statusUnavailable)
 		const oa, an = "{account=oa,provider=openai}", "{account=an,provider=anthropic}"
 		failures := func(class string) string { return "failures_total{account=oa,class=" + class + ",provider=openai}" }
-		if m := w.metrics(); m["provider_held_back_seconds"+oa] != 30 || m["ledger_lines{account=oa,provider=openai,state=unresolved}"] != 1 {
+		if m := w.metrics(); m["provider_held_back_seconds"+oa] != 30 || m["ledger_lines{account=oa,provider=openai,state=unresolved}"] != 2 {
 			t.Errorf("while held back: %v", m)
 		}
 		w.refused(statusUnavailable, logical.ReadOperation, "creds/ci", nil)
@@ -332,4 +332,31 @@ func TestEvents(t *testing.T) {
 			t.Errorf("a rotation took %s while events were not taken", took)
 		}
 	})
+}
+
+// What an operator has disabled stands still on purpose: nobody is woken for it.
+func TestDisabledIsNotOverdue(t *testing.T) {
+	t.Parallel()
+	for name, disable := range map[string]string{"role": "roles/app", "account": "accounts/oa"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(w *world) {
+				w.openai()
+				w.write("roles/app", staticFields)
+				w.write(disable, map[string]any{"disabled": true})
+				w.pass(30 * 24 * time.Hour)
+				const oa = "{account=oa,provider=openai}"
+				m := w.metrics()
+				st := w.read("status")
+				if st["healthy"] != true || m["overdue_roles"+oa] != 0 || m["oldest_overdue_seconds"+oa] != 0 {
+					t.Errorf("status %v; overdue %v, for %v s", st, m["overdue_roles"+oa], m["oldest_overdue_seconds"+oa])
+				}
+				w.write(disable, map[string]any{"disabled": false})
+				w.pass(time.Minute)
+				if got := w.read("status/app"); got["version"] != 2 {
+					t.Errorf("enabled again, it did not rotate: %v", got)
+				}
+			})
+		})
+	}
 }

@@ -63,9 +63,10 @@ func pathsStatus(b *Backend) []*framework.Path {
 // overdueSlack is how late a rotation may be before it is called overdue.
 const overdueSlack = time.Minute
 
-func isOverdue(role *roleEntry, e *keyEntry, life provider.Life) bool {
+// isOverdue: what is disabled stands still on purpose.
+func isOverdue(role *roleEntry, account *accountEntry, e *keyEntry, life provider.Life) bool {
 	next := firstDue(role, e)
-	if next.IsZero() {
+	if next.IsZero() || role.Disabled || account.Disabled {
 		return false
 	}
 	slack := overdueSlack
@@ -122,7 +123,7 @@ func describeEntry(answer map[string]any, role *roleEntry, account *accountEntry
 	answer["phase"] = string(e.Phase)
 	answer["version"] = e.Version
 	answer["attempts"] = e.Attempts
-	answer["overdue"] = isOverdue(role, e, def.Life())
+	answer["overdue"] = isOverdue(role, account, e, def.Life())
 	if e.LastError != "" {
 		answer["last_error"] = e.LastError
 	}
@@ -271,7 +272,7 @@ func (s *survey) add(role *roleEntry, account *accountEntry, def provider.Defini
 	if e.Phase == phaseWithdrawn {
 		s.withdrawn = append(s.withdrawn, role.Name)
 	}
-	if isOverdue(role, e, def.Life()) || e.Phase == phaseEmpty && !role.Disabled {
+	if isOverdue(role, account, e, def.Life()) || e.Phase == phaseEmpty && !role.Disabled && !account.Disabled {
 		s.overdue = append(s.overdue, role.Name)
 	}
 }

@@ -178,7 +178,7 @@ func (h *rootHolder) settle(ctx context.Context, a attempt) (bool, error) {
 		return false, err
 	}
 	_, err = sweepRoots(ctx, x, a.Tag)
-	return time.Since(h.b.sent(a)) > h.config.unheard(), err
+	return h.b.over(a, h.config.unheard()), err
 }
 
 func (h *rootHolder) lasting() time.Duration { return 0 }
@@ -200,7 +200,7 @@ func sweepRoots(ctx context.Context, x *session, tag provider.Tag) (found bool, 
 
 func (h *rootHolder) watch(ctx context.Context, a attempt) error {
 	return h.b.leaveLine(ctx, h.storage, &line{
-		Account: h.account.Name, Tag: a.Tag, Kind: lineRoot, State: stateUnresolved, Created: a.Asked, Asked: h.b.sent(a),
+		Account: h.account.Name, Tag: a.Tag, Kind: lineRoot, State: stateUnresolved, Created: a.Asked, Asked: h.b.sent(a), Answered: a.Answered,
 	})
 }
 

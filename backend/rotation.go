@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider"
@@ -262,14 +263,25 @@ func (e *keyEntry) halfWithdrawn() bool {
 }
 
 // refused handles a failed create call: back to rest if nothing changed at the
-// provider, else stay in minting.
+// provider, else stay in minting, and the attempt is looked for.
 func (r *rotation) refused(ctx context.Context, e *keyEntry, err error) error {
-	if nothingChanged(err) {
+	switch {
+	case throttled(err):
+		e.answered()
+	case nothingChanged(err):
 		e.rest()
-	} else {
+	default:
 		e.unanswered()
 	}
 	return r.failed(ctx, e, err)
+}
+
+// answered notes that the attempt's call is over. Whoever asked for it was told no,
+// and it is not made again for them.
+func (e *keyEntry) answered() {
+	a := *e.Attempt
+	a.Answered, a.Demanded = true, false
+	e.Attempt = &a
 }
 
 // unanswered counts from now how long the attempt's last call may still take effect:
@@ -316,6 +328,14 @@ func (v *keyVersion) describe() string {
 func nothingChanged(err error) bool {
 	return errors.Is(err, provider.ErrRejected) || errors.Is(err, provider.ErrThrottled) ||
 		errors.Is(err, provider.ErrUnreachable)
+}
+
+// throttled reports whether the provider answered a call with 429. That is its word
+// that it did nothing; a proxy may have said it for a provider that had. So what the
+// call was for is looked for once, when the delay is over.
+func throttled(err error) bool {
+	var reply *provider.CallError
+	return errors.Is(err, provider.ErrThrottled) && errors.As(err, &reply) && reply.Status == http.StatusTooManyRequests
 }
 
 // Delays between attempts: they double from the first to the last, and vary by

@@ -52,8 +52,8 @@ func (m slotted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Se
 // attempt replaces it whatever it is. But not before this one is surely over, or it
 // could take effect then, on the key in use.
 func (m slotted) settle(_ context.Context, a attempt) (bool, error) {
-	if left := time.Until(m.b.sent(a).Add(m.lasting())); left > 0 {
-		return false, stillUnheard(left)
+	if !m.b.over(a, m.lasting()) {
+		return false, stillUnheard(time.Until(m.b.sent(a).Add(m.lasting())))
 	}
 	return true, nil
 }

@@ -209,12 +209,13 @@ func (x *standings) count(now time.Time) map[string]*tally {
 		if t == nil {
 			continue // gone, or its account is
 		}
-		t.add(s, now)
+		t.add(s, s.disabled || x.accounts[s.account].disabled, now)
 	}
 	return tallies
 }
 
-func (t *tally) add(s *roleStanding, now time.Time) {
+// add counts a role. What is disabled stands still on purpose, and is not overdue.
+func (t *tally) add(s *roleStanding, disabled bool, now time.Time) {
 	if s.kind != typeStatic {
 		t.dynamic++
 		return
@@ -231,10 +232,11 @@ func (t *tally) add(s *roleStanding, now time.Time) {
 		slack = 0 // nobody is about to do it
 	}
 	switch {
+	case disabled:
 	case !s.due.IsZero() && now.After(s.due.Add(slack)):
 		t.overdue++
 		t.oldest = max(t.oldest, now.Sub(s.due))
-	case s.phase == phaseEmpty && !s.disabled:
+	case s.phase == phaseEmpty:
 		t.overdue++
 	}
 }

@@ -237,11 +237,16 @@ func leftover(role *roleEntry, v *keyVersion) *line {
 // sent is the last moment at which an attempt may have been under way: see [Backend.asked].
 func (b *Backend) sent(a attempt) time.Time { return later(a.Asked, b.began) }
 
+// over reports whether an attempt's call can take effect no more.
+func (b *Backend) over(a attempt, unheard time.Duration) bool {
+	return a.Answered || time.Since(b.sent(a)) > unheard
+}
+
 // watch is for lives whose attempts are found by their tag.
 func (h *holder) watch(ctx context.Context, a attempt) error {
 	l := &line{
 		Account: h.role.Account, Tag: a.Tag, Kind: lineKey, State: stateUnresolved,
-		Role: h.role.Name, Scope: h.role.place(h.def), Created: a.Asked, Asked: h.b.sent(a),
+		Role: h.role.Name, Scope: h.role.place(h.def), Created: a.Asked, Asked: h.b.sent(a), Answered: a.Answered,
 	}
 	return h.b.leaveLine(ctx, h.storage, l)
 }
@@ -267,7 +272,7 @@ func (m minted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Sec
 // in which a call may take effect.
 func (m minted) settle(ctx context.Context, a attempt) (bool, error) {
 	_, err := m.b.sweep(ctx, m.session, m.role.place(m.def), a.Tag)
-	return time.Since(m.b.sent(a)) > m.config.unheard(), err
+	return m.b.over(a, m.config.unheard()), err
 }
 
 // brought keeps keys that people make: it never asks for one.

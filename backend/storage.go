@@ -164,6 +164,8 @@ type attempt struct {
 	Slot provider.KeyID `json:"slot,omitempty"`
 	// Asked is when it was planned, and when its outcome turned out to be unknown.
 	Asked time.Time `json:"asked"`
+	// Answered says that the call is over: see [throttled].
+	Answered bool `json:"answered,omitempty"`
 	// Demanded says that a caller asked for it, so that no schedule's window
 	// holds it up.
 	Demanded bool `json:"demanded,omitempty"`

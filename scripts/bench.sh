@@ -10,6 +10,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/say.sh
 
+program=''
+trap '[[ -z $program ]] || rm -f "$program"' EXIT
+
 inner() {
   local dirs
   # Only packages that have a benchmark, so that the others are not compiled.
@@ -22,13 +25,11 @@ inner() {
 }
 
 table() {
-  local program
   [[ -x bin/vault && -x bin/vault-plugin-secrets-ai-keys ]] ||
     die "Vault and the plugin are not built yet." "Run make build vault."
   headline "The engine beside Vault's own"
   # A program of its own shows its progress as it goes.
   program=$(mktemp)
-  trap 'rm -f "$program"' EXIT
   (cd test && go test -c -o "$program" ./bench)
   (cd test/bench && AI_KEYS_BENCH=full AI_KEYS_REQUIRE_ALL=1 "$program" -test.run TestTable -test.timeout 1h)
 }
