@@ -88,6 +88,10 @@ func (o openAIAccess) remove(ctx context.Context, path []string) error {
 	return err
 }
 
+// openAICreated are the answers to a create call that took effect. The reference
+// shows 200; 201 says the same, and a gateway may say it.
+var openAICreated = []int{http.StatusOK, http.StatusCreated}
+
 type openAIKeys openAIAccess
 
 func (o openAIKeys) Check(ctx context.Context) error {
@@ -121,7 +125,7 @@ func (o openAIKeys) Mint(ctx context.Context, order Order) (Key, error) {
 	_, err := o.admin.Do(ctx, Call{
 		Method: http.MethodPost,
 		Path:   openAIPath(order.Scope, "service_accounts", order.Scope["service_account_id"], "api_keys"),
-		In:     in, Out: &out,
+		In:     in, Out: &out, Want: openAICreated,
 	})
 	if err != nil {
 		return Key{}, err
@@ -203,7 +207,7 @@ func (o openAIOwners) Create(ctx context.Context, scope Scope, tag Tag) (string,
 		} `json:"api_key"`
 	}
 	path := openAIPath(scope, "service_accounts")
-	if _, err := o.admin.Do(ctx, Call{Method: http.MethodPost, Path: path, In: in, Out: &out}); err != nil {
+	if _, err := o.admin.Do(ctx, Call{Method: http.MethodPost, Path: path, In: in, Out: &out, Want: openAICreated}); err != nil {
 		return "", err
 	}
 	if out.ID == "" {

@@ -44,7 +44,7 @@ func (o openAIRoots) Mint(ctx context.Context, tag Tag) (Key, error) {
 		Value     string `json:"value"`
 		ExpiresAt int64  `json:"expires_at"`
 	}
-	if _, err := o.admin.Do(ctx, Call{Method: http.MethodPost, Path: openAIRootPath(), In: in, Out: &out}); err != nil {
+	if _, err := o.admin.Do(ctx, Call{Method: http.MethodPost, Path: openAIRootPath(), In: in, Out: &out, Want: openAICreated}); err != nil {
 		return Key{}, err
 	}
 	return issued(Key{ID: out.ID, Secret: NewSecret(out.Value), Expires: unix(out.ExpiresAt)})
