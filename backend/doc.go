@@ -12,7 +12,7 @@
 //	first_key.go  how a static role comes by its first key
 //	role_keys.go  what writing or deleting a role does to its keys
 //	ledger.go     every key asked for outside a rotation, a line each (line.go)
-//	ask.go        asking a provider under a line
+//	ask.go        asking a provider under a line; owner.go is about what keys hang on
 //	withdraw.go   settling unknown outcomes and withdrawing; erase.go is what that
 //	              means at a provider
 //	slots.go      keys that have a place instead of a name: two fixed slots

@@ -51,7 +51,7 @@ func (b *Backend) readDynamic(ctx context.Context, req *logical.Request, data *f
 	}
 	k, land, err := b.ask(ctx, req.Storage, x, intent, nativeLifetime(def, maxTTL), role.MaxActive)
 	if err != nil {
-		return nil, err
+		return nil, b.leasedOwnerLost(ctx, req.Storage, x, role, err)
 	}
 	live := intent.with(stateLive)
 	live.ID, live.Expires = string(k.ID), k.Expires

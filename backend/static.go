@@ -262,6 +262,7 @@ func (m minted) plan(ctx context.Context, _ *keyEntry) (attempt, error) {
 func (m minted) issue(ctx context.Context, a attempt) (*keyVersion, provider.Secret, error) {
 	k, err := m.session.minter().Mint(ctx, provider.Order{Tag: a.Tag, Scope: m.role.place(m.def)})
 	if err != nil {
+		err = m.b.ownerLost(ctx, m.storage, m.session, m.role, err)
 		return nil, provider.Secret{}, fmt.Errorf("minting for role %q: %w", m.role.Name, err)
 	}
 	v, err := m.seal(ctx, k, a.Tag)

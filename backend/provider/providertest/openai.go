@@ -117,6 +117,15 @@ func (o *OpenAI) AddServiceAccount(projectID, name string) Owner {
 	return *o.c.addOwner(&Owner{Provider: ProviderOpenAI, ID: o.c.id("svc_acct_"), Name: name, Scope: projectID, Role: roleMember})
 }
 
+// RemoveServiceAccount ends a service account and its keys, as the dashboard does.
+func (o *OpenAI) RemoveServiceAccount(id string) {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	if a := o.c.ownerByID[id]; a != nil {
+		o.deleteAccount(a)
+	}
+}
+
 // ArchiveProject does what the dashboard's button does: keys and service
 // accounts of the project end.
 func (o *OpenAI) ArchiveProject(id string) {
