@@ -20,7 +20,7 @@ func pathsReconcile(b *Backend) []*framework.Path {
 			"min_age":        {Type: framework.TypeDurationSecond, Default: int(defaultMinAge.Seconds()), Description: "Report younger orphans, but leave them alone. At least 1h, and longer than settle_after of config. Default 24h."},
 			"include_used":   yesno("Withdraw orphans as well that somebody uses (in_use).", false),
 			"include_copies": yesno("Withdraw orphans as well that this mount's storage knows no maker of (made_elsewhere). Never while a copy of this mount is in use.", false),
-			"everywhere":     yesno("Look into every place of the account (OpenAI: every project that is not archived, if it lists them); false: only where roles and ledger say that keys are.", true),
+			"everywhere":     yesno("Look into every place of the account (OpenAI: every project that is not archived); false: only where roles and ledger say that keys are.", true),
 			"after":          text("Where to go on: next of the previous answer."),
 			"limit":          {Type: framework.TypeInt, Default: defaultOrphans, Description: "At most this many orphans and ghosts in one answer, and so withdrawn at once. Default 1000."},
 		},

@@ -3,7 +3,6 @@ package provider
 import (
 	"io"
 	"net/http"
-	"slices"
 	"testing"
 
 	"github.com/ai-keys/vault-plugin-secrets-ai-keys/backend/provider/providertest"
@@ -36,36 +35,5 @@ func TestOpenAICreated(t *testing.T) {
 	}
 	if err := openAI.Mint(c, account).Revoke(t.Context(), scope, "key_1"); err == nil {
 		t.Error("201 confirmed a deletion")
-	}
-}
-
-// Without a list of projects the known ones are looked into, and without known ones
-// there is nothing to say.
-func TestOpenAIWithoutAListOfProjects(t *testing.T) {
-	t.Parallel()
-	cloud := providertest.New(providertest.Options{})
-	behind := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1/organization/projects" {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusNotFound)
-			_, _ = io.WriteString(w, `{"error":{"message":"unknown path"}}`)
-			return
-		}
-		cloud.OpenAI.ServeHTTP(w, r)
-	})
-	c, err := NewClient(Options{
-		BaseURL: openAI.BaseURL, Transport: providertest.Transport(map[string]http.Handler{"api.openai.com": behind}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stock := openAI.Inventory(c, Account{Secrets: map[string]Secret{"admin_key": NewSecret(cloud.Options().OpenAI.AdminKey)}})
-	key := cloud.OpenAI.AddUserKey(providertest.MainProject, "somebody's")
-	found, err := stock.List(t.Context(), []Scope{{"project_id": providertest.MainProject}}, true)
-	if err != nil || !slices.ContainsFunc(found, func(f Found) bool { return f.ID == key.ID }) {
-		t.Errorf("%v, %v: without %s", found, err, key.ID)
-	}
-	if found, err := stock.List(t.Context(), nil, true); err == nil {
-		t.Errorf("the whole account is said to hold %v", found)
 	}
 }
