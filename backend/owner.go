@@ -19,8 +19,7 @@ import (
 //
 // One that is so young that the provider may not show it everywhere stays.
 func (b *Backend) ownerLost(ctx context.Context, s logical.Storage, x *session, role *roleEntry, refusal error) error {
-	var reply *provider.CallError
-	if role.Owner == nil || !errors.Is(refusal, provider.ErrRejected) || !errors.As(refusal, &reply) || reply.Status != http.StatusNotFound {
+	if role.Owner == nil || !notFound(refusal) {
 		return refusal
 	}
 	cfg, err := b.settings(ctx, s)
@@ -46,7 +45,7 @@ func (b *Backend) ownerLost(ctx context.Context, s logical.Storage, x *session, 
 
 // leasedOwnerLost is ownerLost for a read that holds no lock.
 func (b *Backend) leasedOwnerLost(ctx context.Context, s logical.Storage, x *session, role *roleEntry, refusal error) error {
-	if role.Owner == nil || !errors.Is(refusal, provider.ErrRejected) {
+	if role.Owner == nil || !notFound(refusal) {
 		return refusal
 	}
 	unlock, err := b.roleLocks.lock(ctx, role.Name)
@@ -59,4 +58,10 @@ func (b *Backend) leasedOwnerLost(ctx context.Context, s logical.Storage, x *ses
 		return refusal
 	}
 	return b.ownerLost(ctx, s, x, now, refusal)
+}
+
+// notFound reports whether the provider answered that something is not there.
+func notFound(err error) bool {
+	var reply *provider.CallError
+	return errors.Is(err, provider.ErrRejected) && errors.As(err, &reply) && reply.Status == http.StatusNotFound
 }

@@ -105,6 +105,9 @@ func (b *Backend) reconcile(ctx context.Context, req *logical.Request, data *fra
 		}
 	}
 	resp := c.response(rules.dryRun)
+	if c.narrowed {
+		resp.AddWarning("the provider answered 404 to the question which places there are: only those that roles and ledger know were looked into, as with everywhere=false")
+	}
 	if def.Inventory == nil {
 		resp.AddWarning(fmt.Sprintf("there is nothing to compare: %s has no list of keys that are made and withdrawn (life: %s)", def.Title, def.Life()))
 	}

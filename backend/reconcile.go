@@ -61,6 +61,7 @@ type census struct {
 	ghosts           []ghost
 	checked, foreign int
 	next             string // where the next page begins; "": this was the last one
+	narrowed         bool   // only known places were looked into, although all were asked for
 }
 
 // takeCensus reads the provider's list and judges what is on it. It changes
@@ -86,6 +87,10 @@ func (b *Backend) takeCensus(ctx context.Context, s logical.Storage, account *ac
 		return nil, err
 	}
 	found, err := x.stock().List(ctx, before.scopes[account.Name], rules.everywhere)
+	narrowed := rules.everywhere && notFound(err)
+	if narrowed { // a gateway may lack the list of places that the known ones do without
+		found, err = x.stock().List(ctx, before.scopes[account.Name], false)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("nothing changed: listing what %s has: %w", x.def.Title, err)
 	}
@@ -99,7 +104,7 @@ func (b *Backend) takeCensus(ctx context.Context, s logical.Storage, account *ac
 		return nil, err
 	}
 	j := &judge{b: b, rules: rules, config: *cfg, def: x.def, began: began, book: book}
-	c := &census{checked: len(found)}
+	c := &census{checked: len(found), narrowed: narrowed}
 	j.orphans(c, found, after)
 	j.ghosts(c, found, after.inService[account.Name])
 	c.cut(rules.after, rules.limit)

@@ -330,6 +330,31 @@ func TestReconcilePaging(t *testing.T) {
 }
 
 // Half a list is no list.
+// A gateway before the provider may have no list of places. The known ones are
+// looked into, and the answer says so.
+func TestReconcileWithoutAListOfPlaces(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.openai()
+		leased(w)
+		old := w.storage.copy()
+		w.lease("ci", nil)
+		w.restore(old)
+		w.pass(2 * time.Hour)
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Status, Status: 404, Method: http.MethodGet, Path: "/organization/projects", Times: 1})
+		resp, err := w.call(logical.UpdateOperation, "reconcile/oa", sweeping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(resp.Warnings) != 1 || !strings.Contains(resp.Warnings[0], "everywhere=false") {
+			t.Errorf("warnings: %v", resp.Warnings)
+		}
+		if n := len(w.live("openai")); n != 1 {
+			t.Errorf("%d keys live, want the one on record", n)
+		}
+	})
+}
+
 func TestReconcileNeedsTheWholeList(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {

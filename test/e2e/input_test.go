@@ -221,7 +221,7 @@ func TestStrangeReplies(t *testing.T) {
 		"broken late":   {Kind: providertest.Status, Status: http.StatusInternalServerError, After: true},
 		"throttled":     {Kind: providertest.Throttled, RetryAfter: "1"},
 		"a page":        {Kind: providertest.HTML},
-		"another 2xx":   {Kind: providertest.OtherSuccess, Status: http.StatusCreated},
+		"another 2xx":   {Kind: providertest.OtherSuccess, Status: http.StatusNonAuthoritativeInfo},
 		"an empty key":  {Kind: providertest.EmptyKey},
 		"two megabytes": {Kind: providertest.Huge, After: true},
 		"half a reply":  {Kind: providertest.CutShort},

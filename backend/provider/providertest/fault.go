@@ -22,7 +22,7 @@ const (
 	HTML Kind = "html"
 	// Redirect answers 307 to a place that counts who comes.
 	Redirect Kind = "redirect"
-	// OtherSuccess carries the call out and answers [Fault].Status, or 201.
+	// OtherSuccess carries the call out and answers [Fault].Status, or 203.
 	OtherSuccess Kind = "other-success"
 	// EmptyKey carries the call out and answers with every secret blanked.
 	EmptyKey Kind = "empty-key"

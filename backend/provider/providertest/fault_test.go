@@ -59,7 +59,7 @@ func TestFaults(t *testing.T) {
 		{"html", providertest.Fault{Kind: providertest.HTML}, false, func(a answered) bool { return a.status == 200 && strings.HasPrefix(a.body, "<!doctype") }},
 		{"html 404", providertest.Fault{Kind: providertest.HTML, Status: 404}, false, func(a answered) bool { return a.status == 404 }},
 		{"redirect", providertest.Fault{Kind: providertest.Redirect}, false, func(a answered) bool { return a.status == 307 && a.header.Get("Location") == "/_fake/followed" }},
-		{"201", providertest.Fault{Kind: providertest.OtherSuccess}, true, func(a answered) bool { return a.status == 201 && strings.Contains(a.body, "CANARY") }},
+		{"203", providertest.Fault{Kind: providertest.OtherSuccess}, true, func(a answered) bool { return a.status == 203 && strings.Contains(a.body, "CANARY") }},
 		{"empty key", providertest.Fault{Kind: providertest.EmptyKey}, true, func(a answered) bool { return a.status == 200 && strings.Contains(a.body, `"value":""`) }},
 		{"huge", providertest.Fault{Kind: providertest.Huge}, false, func(a answered) bool { return a.status == 200 && len(a.body) > 2<<20 && json.Valid([]byte(a.body)) }},
 		{"huge after", providertest.Fault{Kind: providertest.Huge, After: true}, true, func(a answered) bool {

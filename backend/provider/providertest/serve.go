@@ -179,7 +179,7 @@ func (f Fault) distort(v vendor, r *http.Request, out reply, secrets []string) r
 		to.Path, to.RawPath, to.RawQuery = controlPrefix+"followed", "", ""
 		out = reply{http.StatusTemporaryRedirect, http.Header{"Location": {to.RequestURI()}}, nil}
 	case OtherSuccess:
-		out.status = cmp.Or(f.Status, http.StatusCreated)
+		out.status = cmp.Or(f.Status, http.StatusNonAuthoritativeInfo)
 	case EmptyKey:
 		for _, s := range secrets {
 			out.body = bytes.ReplaceAll(out.body, []byte(s), nil)
