@@ -78,8 +78,8 @@ func (m meteredKeys) Verify(ctx context.Context, scope provider.Scope, secret pr
 	return err
 }
 
-func (m meteredKeys) Identify(ctx context.Context, scope provider.Scope, secret provider.Secret) (provider.Key, error) {
-	return did(ctx, m.c, "identify", func(ctx context.Context) (provider.Key, error) { return m.keys.Identify(ctx, scope, secret) })
+func (m meteredKeys) Identify(ctx context.Context, scope provider.Scope, secret provider.Secret) (provider.Match, error) {
+	return did(ctx, m.c, "identify", func(ctx context.Context) (provider.Match, error) { return m.keys.Identify(ctx, scope, secret) })
 }
 
 func (m meteredKeys) Revoke(ctx context.Context, scope provider.Scope, id provider.KeyID) error {

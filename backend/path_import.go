@@ -17,7 +17,7 @@ func pathsImport(b *Backend) []*framework.Path {
 		Fields: map[string]*framework.FieldSchema{
 			"role":    text("Name of a static role."),
 			"api_key": secretText("The key. Verified at the provider, then sealed."),
-			"key_id":  text("The provider's name for the key. Default: looked up by the key's visible ends, where the provider can."),
+			"key_id":  text("The provider's name for the key; its list must bear it out. Default: looked up by the key's visible ends, where the provider can."),
 			"cas":     {Type: framework.TypeInt, Description: "The version that this key must replace, as creds/<role> shows it; 0: the role must have none."},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -32,8 +32,11 @@ func pathsImport(b *Backend) []*framework.Path {
 		HelpDescription: `
 The key is verified at the provider and becomes the role's next version; the one
 it replaces is withdrawn after the role's grace_period, where the provider has an
-API for that and the key's id is known. Importing the current key again changes
-nothing. Give api_key=- and the key on standard input, to keep it out of your
+API for that and the key's id is known. key_id tells keys apart that look alike;
+one that the provider's list does not show, or shows to be another key, is
+refused. The list may lag behind: it is looked at for verify_timeout. Importing
+the current key again changes nothing, but for an id that was not known before.
+Give api_key=- and the key on standard input, to keep it out of your
 shell's history.
 `,
 	}}
@@ -53,18 +56,19 @@ func (b *Backend) importKey(ctx context.Context, req *logical.Request, data *fra
 	})
 }
 
-// bring verifies a key, finds out which one it is, and makes it current.
+// bring finds out which key it is, verifies it, and makes it current.
 func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret, data *framework.FieldData) (*logical.Response, error) {
 	r := h.rotation()
 	if err := r.endWithdrawal(ctx, e); err != nil {
 		return nil, err
 	}
+	given := provider.KeyID(fieldText(data.Get("key_id")))
 	same, err := h.serves(ctx, e.Current, secret)
 	if err != nil {
 		return nil, err
 	}
 	if same {
-		return rotated(e), nil // this request was sent twice, or there is nothing to change
+		return h.bringAgain(ctx, e, secret, given)
 	}
 	version := 0
 	if e.Current != nil {
@@ -73,18 +77,17 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	if err := checkCAS(data, version, "the key of role "+h.role.Name); err != nil {
 		return nil, err
 	}
-	scope := h.role.place(h.def)
-	// First that nothing here is about to end the key, then that it works: the
-	// other way round, it could be withdrawn between the two.
-	k, err := h.identify(ctx, scope, secret, provider.KeyID(fieldText(data.Get("key_id"))))
+	k, err := h.identify(ctx, secret, given)
 	if err != nil {
 		return nil, err
 	}
-	switch err := h.session.keys.Verify(ctx, scope, secret); {
-	case errors.Is(err, provider.ErrDead):
-		return nil, invalidf("api_key: the provider refuses this key: %w", err)
-	case err != nil:
-		return nil, fmt.Errorf("nothing changed: verifying the key: %w", err)
+	// First that nothing here is about to end the key, then that it works: the
+	// other way round, it could be withdrawn between the two.
+	if err := h.belongsHere(ctx, k.ID); err != nil {
+		return nil, err
+	}
+	if err := h.works(ctx, secret); err != nil {
+		return nil, err
 	}
 	tag, err := h.b.newTag(ctx, h.storage, h.role, h.def, "")
 	if err != nil {
@@ -105,11 +108,55 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	if err := r.adopt(ctx, e, v, nil); err != nil {
 		return nil, err
 	}
+	return broughtAnswer(e), nil
+}
+
+// broughtAnswer is the answer of an import.
+func broughtAnswer(e *keyEntry) *logical.Response {
 	resp := rotated(e)
-	if v.ID == "" {
-		resp.AddWarning("the provider did not tell which key this is, so the engine cannot withdraw it later: give key_id, or be ready to disable it by hand")
+	if e.Current.ID == "" {
+		resp.AddWarning("the provider did not tell which key this is, so the engine cannot withdraw it: import it once more when the provider lists it, with key_id where several look alike, or be ready to disable it by hand")
 	}
+	return resp
+}
+
+// bringAgain answers for the key that the role has already: either the request was
+// sent twice, or the provider can tell only now which key it is.
+func (h *holder) bringAgain(ctx context.Context, e *keyEntry, secret provider.Secret, given provider.KeyID) (*logical.Response, error) {
+	if e.Current.ID != "" {
+		return broughtAnswer(e), nil
+	}
+	k, err := h.identify(ctx, secret, given)
+	switch {
+	case err != nil && given != "":
+		return nil, err
+	case err != nil, k.ID == "": // nothing was asked for, and nothing is worse than it was
+		return broughtAnswer(e), nil
+	}
+	if err := h.belongsHere(ctx, k.ID); err != nil {
+		return nil, err
+	}
+	v := *e.Current
+	v.ID = k.ID
+	e.Current = &v
+	if err := h.save(ctx, e); err != nil {
+		return nil, err
+	}
+	resp := broughtAnswer(e)
+	resp.AddWarning(fmt.Sprintf("the role had this key already; now it is known to be %s, and the engine can withdraw it", k.ID))
 	return resp, nil
+}
+
+// works refuses a key that the provider does not accept now.
+func (h *holder) works(ctx context.Context, secret provider.Secret) error {
+	switch err := h.session.keys.Verify(ctx, h.role.place(h.def), secret); {
+	case errors.Is(err, provider.ErrDead):
+		return invalidf("api_key: the provider refuses this key: %w", err)
+	case err != nil:
+		return fmt.Errorf("nothing changed: verifying the key: %w", err)
+	default:
+		return nil
+	}
 }
 
 // makeRoom settles what is under way and leaves at most one key beside the one
@@ -146,25 +193,56 @@ func (h *holder) serves(ctx context.Context, v *keyVersion, secret provider.Secr
 	return string(raw) == secret.Reveal(), nil
 }
 
-// identify finds the id of a brought key, and refuses one that contradicts the
-// caller, or that is on its way out.
-func (h *holder) identify(ctx context.Context, scope provider.Scope, secret provider.Secret, given provider.KeyID) (provider.Key, error) {
-	k, err := h.session.keys.Identify(ctx, scope, secret)
-	if err != nil && given == "" {
-		return k, fmt.Errorf("nothing changed: looking for the key at the provider (key_id tells which it is, without looking): %w", err)
-	}
+// identify finds the id of a brought key. An id that the caller gives is taken
+// only if the provider's list bears it out: a wrong one would have somebody
+// else's key withdrawn, or this one never.
+func (h *holder) identify(ctx context.Context, secret provider.Secret, given provider.KeyID) (provider.Key, error) {
+	m, err := h.lookUp(ctx, secret, given)
+	k := m.Key
 	k.Secret = secret
+	fits, listed := m.Listed[given]
 	switch {
-	case given == "":
-	case k.ID != "" && k.ID != given:
+	case err != nil:
+		return k, err
+	case h.def.Life() == provider.LifeTwoSlot && k.ID == "":
+		return k, invalidf("api_key: it is neither %s nor %s of this resource", h.def.Slots[0], h.def.Slots[1])
+	case given == "", k.ID == given:
+	case k.ID != "":
 		return k, invalidf("key_id: the provider says that this key is %s", k.ID)
-	default:
+	case listed && !fits:
+		return k, invalidf("key_id: what the provider shows of %s is not of this api_key: it is another key", given)
+	default: // one of several that look alike, or there is no list
 		k.ID = given
 	}
-	if h.def.Life() == provider.LifeTwoSlot && k.ID != h.def.Slots[0] && k.ID != h.def.Slots[1] {
-		return k, invalidf("api_key: it is neither %s nor %s of this resource", h.def.Slots[0], h.def.Slots[1])
+	return k, nil
+}
+
+// lookUp asks the provider for what it lists. A new key may not be listed yet, so an
+// id that the caller gives is looked for as long as a new key may take to work.
+func (h *holder) lookUp(ctx context.Context, secret provider.Secret, given provider.KeyID) (m provider.Match, err error) {
+	lacking := invalidf("key_id: the provider does not list %s in the project or workspace of role %q: bring a key that is there", given, h.role.Name)
+	look := func(ctx context.Context) error {
+		m, err = h.session.keys.Identify(ctx, h.role.place(h.def), secret)
+		_, listed := m.Listed[given]
+		if err == nil && given != "" && m.Key.ID == "" && m.Listed != nil && !listed && h.def.Life() != provider.LifeTwoSlot {
+			err = lacking
+		}
+		return err
 	}
-	return k, h.belongsHere(ctx, k.ID)
+	if errors.Is(look(ctx), lacking) {
+		if err := h.works(ctx, secret); err != nil {
+			return m, err // not worth the wait
+		}
+		_ = untilWorks(ctx, h.config.VerifyTimeout, "key", look) // err has what it saw last
+	}
+	switch {
+	case ctx.Err() != nil:
+		return m, problemf(statusUnavailable, "nothing changed: looking for the key at the provider was interrupted: %w", provider.ErrUnreachable)
+	case err == nil, errors.Is(err, lacking):
+		return m, err
+	default:
+		return m, fmt.Errorf("nothing changed: looking for the key at the provider: %w", err)
+	}
 }
 
 // belongsHere refuses a key that another role or a lease of this mount holds,

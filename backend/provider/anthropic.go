@@ -84,21 +84,17 @@ func (k anthropicKeys) keys(ctx context.Context, workspace string) ([]anthropicK
 	return list[anthropicKey](ctx, k.admin, anthropicPath("api_keys"), query, "after_id")
 }
 
-// Identify leaves archived and expired keys out: they cannot be the one that
-// was brought, but may look like it.
-func (k anthropicKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Key, error) {
+// Identify says of archived and expired keys that they do not fit: they cannot
+// be the one that was brought, but may look like it.
+func (k anthropicKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Match, error) {
 	keys, err := k.keys(ctx, scope["workspace_id"])
 	if err != nil {
-		return Key{}, err
+		return Match{}, err
 	}
-	var ids []KeyID
-	for _, key := range keys {
+	return match(keys, secret, func(key anthropicKey) (KeyID, bool) {
 		usable := key.Status == anthropicActive || key.Status == anthropicInactive
-		if usable && hinted(key.Hint, secret) {
-			ids = append(ids, key.ID)
-		}
-	}
-	return only(ids, secret), nil
+		return key.ID, usable && hinted(key.Hint, secret)
+	}), nil
 }
 
 // Revoke switches a key off rather than archiving it: the key stops working

@@ -121,25 +121,24 @@ func (k azureKeys) Verify(ctx context.Context, scope Scope, secret Secret) error
 }
 
 // Identify says which slot holds a key.
-func (k azureKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Key, error) {
+func (k azureKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Match, error) {
 	arm, err := k.signIn(ctx)
 	if err != nil {
-		return Key{}, err
+		return Match{}, err
 	}
 	plane, err := k.plane(ctx, arm, scope)
 	if err != nil {
-		return Key{}, err
+		return Match{}, err
 	}
 	values, err := k.values(ctx, arm, scope)
 	if err != nil {
-		return Key{}, err
+		return Match{}, err
 	}
-	for _, slot := range azureOpenAI.Slots {
-		if values.slot(slot).Equal(secret) {
-			return issued(Key{ID: slot, Secret: secret, Base: plane.base.String()})
-		}
+	m := match(azureOpenAI.Slots[:], secret, func(slot KeyID) (KeyID, bool) { return slot, values.slot(slot).Equal(secret) })
+	if m.Key.ID != "" {
+		m.Key.Base = plane.base.String()
 	}
-	return Key{}, nil
+	return m, nil
 }
 
 // Revoke regenerates a slot and throws the new value away: a slot is never

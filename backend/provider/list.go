@@ -118,7 +118,23 @@ func hinted(hint string, secret Secret) bool {
 // key holds them.
 const hidden = ".*…•"
 
-// only is the answer of [Keys.Identify]: one match is the key; none or several
+// match is the answer of [Keys.Identify]; fits tells a key's id, and whether it
+// can be secret's.
+func match[T any](keys []T, secret Secret, fits func(T) (KeyID, bool)) Match {
+	m := Match{Listed: map[KeyID]bool{}}
+	var ids []KeyID
+	for _, k := range keys {
+		id, ok := fits(k)
+		if ok && !m.Listed[id] { // a list that changes between two pages may have a key twice
+			ids = append(ids, id)
+		}
+		m.Listed[id] = m.Listed[id] || ok
+	}
+	m.Key = only(ids, secret)
+	return m
+}
+
+// only is the key that a secret can only be: one match is it; none or several
 // tell nothing.
 func only(ids []KeyID, secret Secret) Key {
 	if len(ids) != 1 {

@@ -167,18 +167,12 @@ func (o openAIKeys) Find(ctx context.Context, scope Scope, tag Tag) ([]KeyID, er
 	return ids, err
 }
 
-func (o openAIKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Key, error) {
+func (o openAIKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Match, error) {
 	keys, err := o.keys(ctx, scope)
 	if err != nil {
-		return Key{}, err
+		return Match{}, err
 	}
-	var ids []KeyID
-	for _, k := range keys {
-		if hinted(k.Redacted, secret) {
-			ids = append(ids, k.ID)
-		}
-	}
-	return only(ids, secret), nil
+	return match(keys, secret, func(k openAIKey) (KeyID, bool) { return k.ID, hinted(k.Redacted, secret) }), nil
 }
 
 func (o openAIKeys) Revoke(ctx context.Context, scope Scope, id KeyID) error {

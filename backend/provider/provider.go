@@ -144,9 +144,9 @@ type Keys interface {
 	// Verify reports whether a key works now: nil if the provider accepts it,
 	// [ErrDead] if it refuses it, anything else if that could not be found out.
 	Verify(ctx context.Context, scope Scope, secret Secret) error
-	// Identify finds the id of a key that a person brought. No id and no error
-	// means that the provider does not know the key or cannot tell.
-	Identify(ctx context.Context, scope Scope, secret Secret) (Key, error)
+	// Identify looks for a key that a person brought among those in the scope.
+	// No error means that the whole list was had.
+	Identify(ctx context.Context, scope Scope, secret Secret) (Match, error)
 	// Revoke makes a key stop working, for good where the provider can.
 	// A key that is already gone is success once the provider confirms that: a
 	// 404 alone, which a wrong base URL answers too, is [ErrUnknown]; the list
@@ -292,6 +292,16 @@ type Key struct {
 	Expires time.Time
 	// Base is where the key is used, when that is not the account's base URL.
 	Base string
+}
+
+// A Match is what a provider's own list says of a key that a person brought.
+type Match struct {
+	// Key is the only one that it can be. Without an id none can, or several.
+	Key Key
+	// Listed has every key on the list, and whether what is shown of it fits the
+	// secret: false says that it is another one, or that too little is shown. It is
+	// nil only where the provider has no list.
+	Listed map[KeyID]bool
 }
 
 // issued is how every adapter returns a new key: a success without an id or a

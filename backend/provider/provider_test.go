@@ -86,13 +86,20 @@ func verify(_ *testing.T, ctx context.Context, e env) error {
 }
 
 func identify(t *testing.T, ctx context.Context, e env) error {
-	key, err := e.keys().Identify(ctx, e.scope(), e.secret())
+	m, err := e.keys().Identify(ctx, e.scope(), e.secret())
+	key := m.Key
+	if err == nil && m.Listed == nil {
+		t.Error("Identify does not say what is listed")
+	}
 	if err == nil && e.variant == "none" {
 		if diff := cmp.Diff(provider.Key{}, key); diff != "" {
 			t.Errorf("Identify found a key that is not there: %s", diff)
 		}
 	} else if err == nil {
 		e.same(t, key)
+		if !m.Listed[key.ID] {
+			t.Errorf("Identify finds %s, and lists %v", key.ID, m.Listed)
+		}
 	}
 	return err
 }
