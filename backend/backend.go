@@ -49,6 +49,7 @@ type Backend struct {
 	roleLocks    locks // taken before accountLocks
 	lineLocks    locks // taken before roleLocks
 	slotLocks    locks // of two-slot resources; taken after roleLocks
+	importLocks  locks // of accounts, for their imports; taken after slotLocks
 
 	began      time.Time       // when this process took the mount over, or a moment before
 	life       context.Context //nolint:containedctx // ends with the mount; requests' contexts end too early

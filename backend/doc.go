@@ -121,10 +121,12 @@
 //
 // # Locks
 //
-// One lock a role, a line, a two-slot resource and an account, by name; they are
-// taken in the order line, role, slot, account. Reads of keys take none. A role's or a line's lock is held
-// across the network by the one operation on it, an account's while a write of it
-// is tried at the provider or its admin credential is replaced; disabling the
-// account interrupts that. The leak switch interrupts a rotation, an import or a first read under
+// One lock a role, a line, a two-slot resource, an account, and an account's
+// imports, by name; they are taken in the order line, role, slot, imports, account.
+// Reads of keys take none. A role's or a line's lock is held across the network by
+// the one operation on it, an account's while a write of it is tried at the provider
+// or its admin credential is replaced; disabling the account interrupts that. The
+// lock of its imports is held from asking whether another role has the key until it
+// is stored, so that no two roles come to hold one key. The leak switch interrupts a rotation, an import or a first read under
 // a role's lock.
 package backend

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -172,4 +173,32 @@ func TestImportAgainLearnsTheID(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of two roles that are brought one key at the same moment, one gets it.
+func TestImportIntoTwoRolesAtOnce(t *testing.T) {
+	inImport(t, func(w *world, _ string) {
+		w.write("roles/second", staticFields)
+		k := w.cloud.OpenAI.AddUserKey(providertest.MainProject, "to import")
+		w.cloud.Fault(providertest.Fault{Kind: providertest.Slow, Path: "/models", Latency: 3 * time.Second})
+		imported := make(chan error, 2)
+		for _, role := range []string{"app", "second"} {
+			req := &logical.Request{ID: "import-" + role, Operation: logical.UpdateOperation, Path: "import/" + role, Data: map[string]any{"api_key": k.Secret}}
+			go func() { _, err := w.send(req); imported <- err }()
+		}
+		if err := errors.Join(<-imported, <-imported); err == nil || statusOf(err) != statusConflict {
+			t.Errorf("two roles with one key: %v, want one refused", err)
+		}
+		w.cloud.ClearFaults()
+		w.pass(time.Hour)
+		held := 0
+		for _, role := range []string{"app", "second"} {
+			if w.read("creds/" + role)["api_key"] == k.Secret {
+				held++
+			}
+		}
+		if held != 1 {
+			t.Errorf("%d roles hold the key, want 1", held)
+		}
+	})
 }

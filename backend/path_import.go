@@ -81,6 +81,12 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	if err != nil {
 		return nil, err
 	}
+	// From here on no other role of the account can bring the same key.
+	unlock, err := h.b.importLocks.lock(ctx, h.role.Account)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	// First that nothing here is about to end the key, then that it works: the
 	// other way round, it could be withdrawn between the two.
 	if err := h.belongsHere(ctx, k.ID); err != nil {
@@ -133,6 +139,11 @@ func (h *holder) bringAgain(ctx context.Context, e *keyEntry, secret provider.Se
 	case err != nil, k.ID == "": // nothing was asked for, and nothing is worse than it was
 		return broughtAnswer(e), nil
 	}
+	unlock, err := h.b.importLocks.lock(ctx, h.role.Account)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := h.belongsHere(ctx, k.ID); err != nil {
 		return nil, err
 	}
