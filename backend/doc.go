@@ -10,6 +10,7 @@
 //	rotation.go   the life of a static key: a state machine that knows no Vault types
 //	static.go     what its steps mean at the three kinds of providers
 //	first_key.go  how a static role comes by its first key
+//	identify.go   which key a person brought, and whether a role may hold it
 //	role_keys.go  what writing or deleting a role does to its keys
 //	ledger.go     every key asked for outside a rotation, a line each (line.go)
 //	ask.go        asking a provider under a line; owner.go is about what keys hang on

@@ -202,3 +202,18 @@ func TestImportIntoTwoRolesAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A key whose id is not known yet is known by its secret.
+func TestImportOfANamelessKeyIntoTwoRoles(t *testing.T) {
+	inImport(t, func(w *world, _ string) {
+		w.write("roles/second", staticFields)
+		k := w.cloud.OpenAI.AddUserKey(providertest.MainProject, "to import")
+		w.net.behind(time.Minute, time.Hour)
+		w.write("import/app", map[string]any{"api_key": k.Secret})
+		w.refusesImport(statusConflict, "second", map[string]any{"api_key": k.Secret}, `role "app"`)
+		w.pass(2 * time.Minute) // listed
+		w.refusesImport(statusConflict, "second", map[string]any{"api_key": k.Secret}, `role "app"`)
+		w.write("import/app", map[string]any{"api_key": k.Secret, "key_id": k.ID})
+		w.refusesImport(statusConflict, "second", map[string]any{"api_key": k.Secret}, `role "app"`)
+	})
+}

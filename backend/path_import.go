@@ -89,7 +89,7 @@ func (h *holder) bring(ctx context.Context, e *keyEntry, secret provider.Secret,
 	defer unlock()
 	// First that nothing here is about to end the key, then that it works: the
 	// other way round, it could be withdrawn between the two.
-	if err := h.belongsHere(ctx, k.ID); err != nil {
+	if err := h.belongsHere(ctx, k); err != nil {
 		return nil, err
 	}
 	if err := h.works(ctx, secret); err != nil {
@@ -144,7 +144,7 @@ func (h *holder) bringAgain(ctx context.Context, e *keyEntry, secret provider.Se
 		return nil, err
 	}
 	defer unlock()
-	if err := h.belongsHere(ctx, k.ID); err != nil {
+	if err := h.belongsHere(ctx, k); err != nil {
 		return nil, err
 	}
 	v := *e.Current
@@ -191,105 +191,20 @@ func (h *holder) makeRoom(ctx context.Context, r *rotation, e *keyEntry, secret 
 	}
 }
 
-// serves reports whether v is this very key.
+// serves reports whether v, a version of this role's, is this very key.
 func (h *holder) serves(ctx context.Context, v *keyVersion, secret provider.Secret) (bool, error) {
+	return h.opens(ctx, h.role.Name, v, secret)
+}
+
+// opens reports whether v, a version of a role's, is this very key.
+func (h *holder) opens(ctx context.Context, role string, v *keyVersion, secret provider.Secret) (bool, error) {
 	if v == nil {
 		return false, nil
 	}
-	raw, err := h.b.keyring.Open(ctx, h.storage, keyPrefix+h.role.Name, v.Secret)
+	raw, err := h.b.keyring.Open(ctx, h.storage, keyPrefix+role, v.Secret)
 	if err != nil {
 		return false, err
 	}
 	defer clear(raw)
 	return string(raw) == secret.Reveal(), nil
-}
-
-// identify finds the id of a brought key. An id that the caller gives is taken
-// only if the provider's list bears it out: a wrong one would have somebody
-// else's key withdrawn, or this one never.
-func (h *holder) identify(ctx context.Context, secret provider.Secret, given provider.KeyID) (provider.Key, error) {
-	m, err := h.lookUp(ctx, secret, given)
-	k := m.Key
-	k.Secret = secret
-	fits, listed := m.Listed[given]
-	switch {
-	case err != nil:
-		return k, err
-	case h.def.Life() == provider.LifeTwoSlot && k.ID == "":
-		return k, invalidf("api_key: it is neither %s nor %s of this resource", h.def.Slots[0], h.def.Slots[1])
-	case given == "", k.ID == given:
-	case k.ID != "":
-		return k, invalidf("key_id: the provider says that this key is %s", k.ID)
-	case listed && !fits:
-		return k, invalidf("key_id: what the provider shows of %s is not of this api_key: it is another key", given)
-	default: // one of several that look alike, or there is no list
-		k.ID = given
-	}
-	return k, nil
-}
-
-// lookUp asks the provider for what it lists. A new key may not be listed yet, so an
-// id that the caller gives is looked for as long as a new key may take to work.
-func (h *holder) lookUp(ctx context.Context, secret provider.Secret, given provider.KeyID) (m provider.Match, err error) {
-	lacking := invalidf("key_id: the provider does not list %s in the project or workspace of role %q: bring a key that is there", given, h.role.Name)
-	look := func(ctx context.Context) error {
-		m, err = h.session.keys.Identify(ctx, h.role.place(h.def), secret)
-		_, listed := m.Listed[given]
-		if err == nil && given != "" && m.Key.ID == "" && m.Listed != nil && !listed && h.def.Life() != provider.LifeTwoSlot {
-			err = lacking
-		}
-		return err
-	}
-	if errors.Is(look(ctx), lacking) {
-		if err := h.works(ctx, secret); err != nil {
-			return m, err // not worth the wait
-		}
-		_ = untilWorks(ctx, h.config.VerifyTimeout, "key", look) // err has what it saw last
-	}
-	switch {
-	case ctx.Err() != nil:
-		return m, problemf(statusUnavailable, "nothing changed: looking for the key at the provider was interrupted: %w", provider.ErrUnreachable)
-	case err == nil, errors.Is(err, lacking):
-		return m, err
-	default:
-		return m, fmt.Errorf("nothing changed: looking for the key at the provider: %w", err)
-	}
-}
-
-// belongsHere refuses a key that another role or a lease of this mount holds,
-// or that is on its way out: its end there would be the end of it here.
-func (h *holder) belongsHere(ctx context.Context, id provider.KeyID) error {
-	if h.def.Life() == provider.LifeTwoSlot { // slots have the same names everywhere, and a resource has one role
-		pending, err := h.pendingSlot(ctx, id)
-		if pending > 0 {
-			err = problemf(statusConflict, "%s of this resource is still being withdrawn: try again when keys/%s no longer lists it", id, h.role.Account)
-		}
-		return err
-	}
-	if id == "" {
-		return nil
-	}
-	held := h.b.ledger.filter(func(l *line) bool { return l.Account == h.role.Account && l.ID == string(id) && l.Kind == lineKey })
-	if len(held) > 0 {
-		return problemf(statusConflict, "key %s is %s on the ledger of this mount, for role %q: bring another one", id, held[0].State, held[0].Role)
-	}
-	roles, err := h.b.rolesOf(ctx, h.storage, h.role.Account)
-	if err != nil {
-		return err
-	}
-	for _, other := range roles {
-		e, err := h.b.staticKeys.get(ctx, h.storage, other.Name)
-		if err != nil {
-			return err
-		}
-		if e == nil || other.Name == h.role.Name {
-			continue
-		}
-		for _, v := range []*keyVersion{e.Current, e.Previous} {
-			if v != nil && v.ID == id {
-				return problemf(statusConflict, "key %s is held by role %q: its rotation would withdraw it here too", id, other.Name)
-			}
-		}
-	}
-	return nil
 }
