@@ -15,7 +15,7 @@ func (h *holder) identify(ctx context.Context, secret provider.Secret, given pro
 	m, err := h.lookUp(ctx, secret, given)
 	k := m.Key
 	k.Secret = secret
-	fits, listed := m.Listed[given]
+	fit, listed := m.Listed[given]
 	switch {
 	case err != nil:
 		return k, err
@@ -24,9 +24,9 @@ func (h *holder) identify(ctx context.Context, secret provider.Secret, given pro
 	case given == "", k.ID == given:
 	case k.ID != "":
 		return k, invalidf("key_id: the provider says that this key is %s", k.ID)
-	case listed && !fits:
+	case listed && fit == provider.FitsNot:
 		return k, invalidf("key_id: what the provider shows of %s is not of this api_key: it is another key", given)
-	default: // one of several that look alike, or there is no list
+	default: // one of several that look alike, or too little is shown, or there is no list
 		k.ID = given
 	}
 	return k, nil

@@ -91,9 +91,11 @@ func (k anthropicKeys) Identify(ctx context.Context, scope Scope, secret Secret)
 	if err != nil {
 		return Match{}, err
 	}
-	return match(keys, secret, func(key anthropicKey) (KeyID, bool) {
-		usable := key.Status == anthropicActive || key.Status == anthropicInactive
-		return key.ID, usable && hinted(key.Hint, secret)
+	return match(keys, secret, func(key anthropicKey) (KeyID, Fit) {
+		if key.Status != anthropicActive && key.Status != anthropicInactive {
+			return key.ID, FitsNot
+		}
+		return key.ID, fit(key.Hint, secret)
 	}), nil
 }
 

@@ -134,7 +134,12 @@ func (k azureKeys) Identify(ctx context.Context, scope Scope, secret Secret) (Ma
 	if err != nil {
 		return Match{}, err
 	}
-	m := match(azureOpenAI.Slots[:], secret, func(slot KeyID) (KeyID, bool) { return slot, values.slot(slot).Equal(secret) })
+	m := match(azureOpenAI.Slots[:], secret, func(slot KeyID) (KeyID, Fit) {
+		if values.slot(slot).Equal(secret) {
+			return slot, Fits
+		}
+		return slot, FitsNot
+	})
 	if m.Key.ID != "" {
 		m.Key.Base = plane.base.String()
 	}

@@ -619,3 +619,24 @@ func TestSignInDefault(t *testing.T) {
 		t.Errorf("%v from %q", err, asked)
 	}
 }
+
+// What shows too little of a key is no proof that it is another one.
+func TestFit(t *testing.T) {
+	t.Parallel()
+	const key = "sk-proj-abcdefghijklmnop"
+	for hint, want := range map[string]Fit{
+		"sk-proj-ab...mnop": Fits,
+		"sk-proj-ab...mnoq": FitsNot,
+		"sk-admin-...mnop":  FitsNot,
+		"sk-...op":          FitsPerhaps,
+		"sk-proj-***":       FitsPerhaps,
+		"****":              FitsPerhaps,
+		"":                  FitsPerhaps,
+		"mnop":              FitsPerhaps,
+		"nonsense":          FitsNot,
+	} {
+		if got := fit(hint, NewSecret(key)); got != want {
+			t.Errorf("fit(%q) = %v, want %v", hint, got, want)
+		}
+	}
+}

@@ -114,21 +114,40 @@ func hinted(hint string, secret Secret) bool {
 		strings.HasPrefix(s, before) && strings.HasSuffix(s, after)
 }
 
+// fit is hinted where a form that shows too little is no proof of another key.
+func fit(hint string, secret Secret) Fit {
+	s := secret.Reveal()
+	before, after := hint, hint
+	i, j := strings.IndexAny(hint, hidden), strings.LastIndexAny(hint, hidden)
+	if i >= 0 {
+		before, after = hint[:i], strings.TrimLeft(hint[j:], hidden)
+	}
+	switch {
+	case hinted(hint, secret):
+		return Fits
+	case strings.HasPrefix(s, before) && strings.HasSuffix(s, after):
+		return FitsPerhaps
+	case i < 0 && (strings.HasPrefix(s, before) || strings.HasSuffix(s, after)):
+		return FitsPerhaps
+	}
+	return FitsNot
+}
+
 // hidden are the characters that providers put in place of a key's middle; no
 // key holds them.
 const hidden = ".*…•"
 
 // match is the answer of [Keys.Identify]; fits tells a key's id, and whether it
 // can be secret's.
-func match[T any](keys []T, secret Secret, fits func(T) (KeyID, bool)) Match {
-	m := Match{Listed: map[KeyID]bool{}}
+func match[T any](keys []T, secret Secret, fits func(T) (KeyID, Fit)) Match {
+	m := Match{Listed: map[KeyID]Fit{}}
 	var ids []KeyID
 	for _, k := range keys {
-		id, ok := fits(k)
-		if ok && !m.Listed[id] { // a list that changes between two pages may have a key twice
+		id, f := fits(k)
+		if f == Fits && m.Listed[id] != Fits { // a list that changes between two pages may have a key twice
 			ids = append(ids, id)
 		}
-		m.Listed[id] = m.Listed[id] || ok
+		m.Listed[id] = max(m.Listed[id], f)
 	}
 	m.Key = only(ids, secret)
 	return m

@@ -172,7 +172,7 @@ func (o openAIKeys) Identify(ctx context.Context, scope Scope, secret Secret) (M
 	if err != nil {
 		return Match{}, err
 	}
-	return match(keys, secret, func(k openAIKey) (KeyID, bool) { return k.ID, hinted(k.Redacted, secret) }), nil
+	return match(keys, secret, func(k openAIKey) (KeyID, Fit) { return k.ID, fit(k.Redacted, secret) }), nil
 }
 
 func (o openAIKeys) Revoke(ctx context.Context, scope Scope, id KeyID) error {

@@ -298,11 +298,19 @@ type Key struct {
 type Match struct {
 	// Key is the only one that it can be. Without an id none can, or several.
 	Key Key
-	// Listed has every key on the list, and whether what is shown of it fits the
-	// secret: false says that it is another one, or that too little is shown. It is
-	// nil only where the provider has no list.
-	Listed map[KeyID]bool
+	// Listed has every key on the list. It is nil only where the provider has none.
+	Listed map[KeyID]Fit
 }
+
+// A Fit says how what a list shows of a key goes with a secret.
+type Fit int
+
+// From no to yes, so that the better of two is the larger.
+const (
+	FitsNot     Fit = iota // it is another key
+	FitsPerhaps            // too little is shown to tell
+	Fits
+)
 
 // issued is how every adapter returns a new key: a success without an id or a
 // secret means that the API was misread, and something may have been created.

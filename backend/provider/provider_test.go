@@ -97,7 +97,7 @@ func identify(t *testing.T, ctx context.Context, e env) error {
 		}
 	} else if err == nil {
 		e.same(t, key)
-		if !m.Listed[key.ID] {
+		if m.Listed[key.ID] != provider.Fits {
 			t.Errorf("Identify finds %s, and lists %v", key.ID, m.Listed)
 		}
 	}
