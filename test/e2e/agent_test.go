@@ -45,7 +45,7 @@ func TestVaultAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	example, err := os.ReadFile("../../examples/consumers/vault-agent.hcl")
+	example, err := os.ReadFile("../../examples/consumers/vault-agent.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
