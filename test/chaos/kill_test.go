@@ -83,6 +83,9 @@ func (w *world) kill(ctx context.Context, r *rand.Rand, n uint64) {
 		server = true // at least once, also in a short run
 	}
 	pause(ctx, r, time.Second)
+	// Vault may not get over a plugin that dies while Vault is starting it: it keeps
+	// the dead process for its connection, and answers 500 until it is restarted.
+	w.serveAgain(ctx)
 	struck := w.aim.at(ctx, moment)
 	defer struck()
 	if server {
