@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -19,7 +18,7 @@ import (
 //
 // One that is so young that the provider may not show it everywhere stays.
 func (b *Backend) ownerLost(ctx context.Context, s logical.Storage, x *session, role *roleEntry, refusal error) error {
-	if role.Owner == nil || !notFound(refusal) {
+	if role.Owner == nil || !provider.NotFound(refusal) {
 		return refusal
 	}
 	cfg, err := b.settings(ctx, s)
@@ -45,7 +44,7 @@ func (b *Backend) ownerLost(ctx context.Context, s logical.Storage, x *session, 
 
 // leasedOwnerLost is ownerLost for a read that holds no lock.
 func (b *Backend) leasedOwnerLost(ctx context.Context, s logical.Storage, x *session, role *roleEntry, refusal error) error {
-	if role.Owner == nil || !notFound(refusal) {
+	if role.Owner == nil || !provider.NotFound(refusal) {
 		return refusal
 	}
 	unlock, err := b.roleLocks.lock(ctx, role.Name)
@@ -58,10 +57,4 @@ func (b *Backend) leasedOwnerLost(ctx context.Context, s logical.Storage, x *ses
 		return refusal
 	}
 	return b.ownerLost(ctx, s, x, now, refusal)
-}
-
-// notFound reports whether the provider answered that something is not there.
-func notFound(err error) bool {
-	var reply *provider.CallError
-	return errors.Is(err, provider.ErrRejected) && errors.As(err, &reply) && reply.Status == http.StatusNotFound
 }

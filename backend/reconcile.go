@@ -87,7 +87,7 @@ func (b *Backend) takeCensus(ctx context.Context, s logical.Storage, account *ac
 		return nil, err
 	}
 	found, err := x.stock().List(ctx, before.scopes[account.Name], rules.everywhere)
-	narrowed := rules.everywhere && notFound(err)
+	narrowed := rules.everywhere && provider.NotFound(err)
 	if narrowed { // a gateway may lack the list of places that the known ones do without
 		found, err = x.stock().List(ctx, before.scopes[account.Name], false)
 	}

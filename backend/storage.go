@@ -45,7 +45,7 @@ type mountConfig struct {
 }
 
 // unheard is how long a call that was not answered may still take effect, from
-// when it was planned.
+// when it was given up.
 func (c *mountConfig) unheard() time.Duration { return c.ProviderTimeout + c.SettleAfter }
 
 func defaultConfig() mountConfig {
@@ -229,7 +229,7 @@ func save(ctx context.Context, s logical.Storage, path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", path, err)
 	}
-	ctx, cancel := unhurried(ctx)
+	ctx, cancel := envelope.Unhurried(ctx)
 	defer cancel()
 	if err := s.Put(ctx, entry); err != nil {
 		return storageFault("writing "+path+" to storage", err)
@@ -238,17 +238,10 @@ func save(ctx context.Context, s logical.Storage, path string, v any) error {
 }
 
 func remove(ctx context.Context, s logical.Storage, path string) error {
-	ctx, cancel := unhurried(ctx)
+	ctx, cancel := envelope.Unhurried(ctx)
 	defer cancel()
 	if err := s.Delete(ctx, path); err != nil {
 		return storageFault("deleting "+path+" from storage", err)
 	}
 	return nil
-}
-
-// unhurried is the context of a write to storage. A write that is cut off when
-// its caller hangs up, or is interrupted, could land later, over what was
-// written after it; so the write's own answer is waited for.
-func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 }

@@ -117,17 +117,19 @@ func (e *storedKey) key(plain []byte) (*[keyBytes]byte, error) {
 	return key, nil
 }
 
-// longestWrite bounds one write to storage.
-const longestWrite = 30 * time.Second
+// Unhurried is the context of a write to storage. A write that is cut off when
+// its caller hangs up, or is interrupted, could land later, over what was
+// written after it; so the write's own answer is waited for.
+func Unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+}
 
 func (e *storedKey) save(ctx context.Context, s logical.Storage) error {
 	entry, err := logical.StorageEntryJSON(e.path(), e)
 	if err != nil {
 		return fmt.Errorf("encoding data key %s: %w", e.ID, err)
 	}
-	// Its answer is waited for: a write that is cut off could land later, over what
-	// another change of the wrappings has stored meanwhile.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestWrite)
+	ctx, cancel := Unhurried(ctx)
 	defer cancel()
 	if err := s.Put(ctx, entry); err != nil {
 		return fmt.Errorf("storing data key %s: %w", e.ID, err)

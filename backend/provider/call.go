@@ -119,9 +119,9 @@ func (c *Client) verify(ctx context.Context, call Call) error {
 	}
 }
 
-// missing says that a 404 came in the provider's own shape. It is no proof that
+// NotFound says that a 404 came in the provider's own shape. It is no proof that
 // the thing is gone: see [confirmed].
-func missing(err error) bool {
+func NotFound(err error) bool {
 	var ce *CallError
 	return errors.As(err, &ce) && ce.Status == http.StatusNotFound && errors.Is(ce, ErrRejected)
 }

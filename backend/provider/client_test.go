@@ -306,7 +306,7 @@ func TestNotTheProvidersWord(t *testing.T) {
 				return resp, nil
 			})
 			var out struct{ Deleted bool }
-			if _, err := c.Do(t.Context(), post(&out)); !errors.Is(err, ErrUnknown) || missing(err) {
+			if _, err := c.Do(t.Context(), post(&out)); !errors.Is(err, ErrUnknown) || NotFound(err) {
 				t.Errorf("%s with %d: %v", name, status, err)
 			}
 		}

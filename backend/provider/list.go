@@ -78,7 +78,7 @@ func linked[T any](ctx context.Context, c *Client, path []string, query url.Valu
 // lives on; so it is success only if the list that would show id can be had
 // and lacks it, and [ErrUnknown] if not.
 func confirmed[T any, ID ~string](err error, id ID, all func() ([]T, error), idOf func(T) ID) error {
-	if !missing(err) {
+	if !NotFound(err) {
 		return err
 	}
 	things, err := all()

@@ -106,15 +106,19 @@ func (b *bench) rate(path string) float64 {
 	return float64(n.Load()) / time.Since(start).Seconds()
 }
 
-// get reads with as little of a client as there can be: it is on the same machine.
-func (b *bench) get(path string) bool {
+// ask sends a read with as little of a client as there can be: it is on the same machine.
+func (b *bench) ask(path string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, b.server.Addr+"/v1/"+path, http.NoBody)
 	if err != nil {
-		b.Error(err)
-		return false
+		return nil, err
 	}
 	req.Header.Set("X-Vault-Token", b.server.RootToken)
-	resp, err := b.http.Do(req)
+	return b.http.Do(req)
+}
+
+// get reports whether a read was answered.
+func (b *bench) get(path string) bool {
+	resp, err := b.ask(path)
 	if err != nil {
 		b.Error(err)
 		return false

@@ -3,7 +3,6 @@ package bench
 import (
 	"bufio"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -55,12 +54,7 @@ func (b *bench) rotations(mount string) int {
 // metric is the value of a line of the engine's metrics; 0: there is none.
 func (b *bench) metric(mount, line string) float64 {
 	b.Helper()
-	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, b.server.Addr+"/v1/"+mount+"/metrics", http.NoBody)
-	if err != nil {
-		b.Fatal(err)
-	}
-	req.Header.Set("X-Vault-Token", b.server.RootToken)
-	resp, err := b.http.Do(req)
+	resp, err := b.ask(mount + "/metrics")
 	if err != nil {
 		b.Fatal(err)
 	}
